@@ -1,0 +1,457 @@
+//! The audit trail: one hash chain per subscription.
+//!
+//! Every change writes an entry. The hash of an entry covers the entry and the hash before it, so an edit, a
+//! deletion or a reordering is found by [`verify`]. The subscription keeps the head of its chain, so that cutting
+//! off the newest entries is found too.
+
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+use core::net::IpAddr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use sha2::{Digest as _, Sha256};
+
+use crate::id::{ActorName, SubscriptionId};
+use crate::money::Money;
+
+/// Who made a change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", content = "name", rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a kind is added"
+)]
+pub enum Actor {
+    /// The engine itself: a sweep, a scheduled step.
+    System,
+    /// A person of the tenant.
+    User(ActorName),
+    /// A person of the product's own staff.
+    Operator(ActorName),
+    /// Another program, such as a payment provider's webhook.
+    Service(ActorName),
+}
+
+/// What happened, in the past tense. The code is part of the hash and never changes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an action is added"
+)]
+pub enum AuditAction {
+    /// A subscription was created.
+    Created,
+    /// A trial was over and the first period began.
+    TrialConverted,
+    /// A period was over and the next one began, paid or collecting.
+    Renewed,
+    /// A subscription lost its paid time.
+    Expired,
+    /// A cancellation was scheduled for the end of the period.
+    CancelScheduled,
+    /// A scheduled cancellation was taken back.
+    CancelUndone,
+    /// A subscription ended for good.
+    Canceled,
+    /// A subscription was suspended.
+    Suspended,
+    /// A suspended subscription was put back.
+    Reactivated,
+    /// A pause was scheduled for the end of the period.
+    PauseScheduled,
+    /// Billing and access stopped at the customer's request.
+    Paused,
+    /// A pause was over.
+    Resumed,
+    /// A plan change was scheduled for the end of the period.
+    PlanChangeScheduled,
+    /// Another plan is in force.
+    PlanChanged,
+    /// A scheduled plan change or pause was taken back.
+    PendingChangeDropped,
+    /// The payment method was set or removed.
+    PaymentMethodSet,
+    /// Automatic renewal was switched on or off.
+    AutoRenewSet,
+    /// A payment of the open invoice was asked for once more.
+    PaymentRetried,
+    /// A payment settled.
+    PaymentSettled,
+    /// A payment failed.
+    PaymentFailed,
+    /// The runaway guard stopped billing until a human looks.
+    Parked,
+    /// A human released a parked subscription.
+    Unparked,
+}
+
+impl AuditAction {
+    /// The stable code, as in JSON.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::TrialConverted => "trial_converted",
+            Self::Renewed => "renewed",
+            Self::Expired => "expired",
+            Self::CancelScheduled => "cancel_scheduled",
+            Self::CancelUndone => "cancel_undone",
+            Self::Canceled => "canceled",
+            Self::Suspended => "suspended",
+            Self::Reactivated => "reactivated",
+            Self::PauseScheduled => "pause_scheduled",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::PlanChangeScheduled => "plan_change_scheduled",
+            Self::PlanChanged => "plan_changed",
+            Self::PendingChangeDropped => "pending_change_dropped",
+            Self::PaymentMethodSet => "payment_method_set",
+            Self::AutoRenewSet => "auto_renew_set",
+            Self::PaymentRetried => "payment_retried",
+            Self::PaymentSettled => "payment_settled",
+            Self::PaymentFailed => "payment_failed",
+            Self::Parked => "parked",
+            Self::Unparked => "unparked",
+        }
+    }
+}
+
+/// A SHA-256 hash; 64 hexadecimal digits in text and JSON.
+#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "String", into = "String")
+)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("expected 64 lower-case hexadecimal digits")]
+#[non_exhaustive]
+pub struct NotADigest;
+
+impl TryFrom<String> for Digest {
+    type Error = NotADigest;
+
+    fn try_from(text: String) -> Result<Self, NotADigest> {
+        fn nibble(digit: u8) -> Result<u8, NotADigest> {
+            match digit {
+                b'0'..=b'9' => Ok(digit.wrapping_sub(b'0')),
+                b'a'..=b'f' => Ok(digit.wrapping_sub(b'a').wrapping_add(10)),
+                0..=b'/' | b':'..=b'`' | b'g'..=u8::MAX => Err(NotADigest),
+            }
+        }
+        let bytes = text.as_bytes();
+        if bytes.len() != 64 {
+            return Err(NotADigest);
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(bytes.chunks_exact(2)) {
+            if let [high, low] = pair {
+                *byte = (nibble(*high)? << 4) | nibble(*low)?;
+            }
+        }
+        Ok(Self(hash))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        alloc::format!("{digest}")
+    }
+}
+
+/// Where a chain stands: how many entries it had and the hash of the last. All zero before the first.
+///
+/// After a clean-up the same two values of the last removed entry are the checkpoint that the rest verifies against.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct ChainHead {
+    /// The sequence of the last entry; entries are counted from 1.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+/// One change of one subscription.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct AuditEntry {
+    /// Whose chain.
+    pub subscription_id: SubscriptionId,
+    /// The place in the chain, from 1, without a gap.
+    pub sequence: u64,
+    /// When the change was decided.
+    pub at: DateTime<Utc>,
+    /// Who made it.
+    pub actor: Actor,
+    /// From which address, if the host knows it.
+    pub ip: Option<IpAddr>,
+    /// What happened.
+    pub action: AuditAction,
+    /// The particulars, a JSON object as text: the hash is over these very bytes, whatever a serializer would make
+    /// of them later.
+    pub details: String,
+    /// The hash over all of the above and the hash before.
+    pub hash: Digest,
+}
+
+impl AuditEntry {
+    /// Seals the next entry of the chain that ends at `head`, and moves `head` onto it.
+    pub fn seal(
+        head: &mut ChainHead,
+        subscription_id: SubscriptionId,
+        at: DateTime<Utc>,
+        by: (&Actor, Option<IpAddr>),
+        action: AuditAction,
+        details: String,
+    ) -> Self {
+        let mut entry = Self {
+            subscription_id,
+            sequence: head.sequence.saturating_add(1),
+            at,
+            actor: by.0.clone(),
+            ip: by.1,
+            action,
+            details,
+            hash: Digest::default(),
+        };
+        entry.hash = entry.expected_hash(head.hash);
+        *head = ChainHead {
+            sequence: entry.sequence,
+            hash: entry.hash,
+        };
+        entry
+    }
+
+    /// What the hash must be when the entry before has `previous`.
+    ///
+    /// Every variable part is preceded by its length, so that no two entries have the same bytes.
+    fn expected_hash(&self, previous: Digest) -> Digest {
+        let mut hasher = Sha256::new();
+        let mut put = |bytes: &[u8]| {
+            hasher.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(bytes);
+        };
+        put(b"billing audit 1");
+        put(&previous.0);
+        put(self.subscription_id.uuid().as_bytes());
+        put(&self.sequence.to_be_bytes());
+        put(&self.at.timestamp().to_be_bytes());
+        put(&self.at.timestamp_subsec_nanos().to_be_bytes());
+        let (kind, name) = match &self.actor {
+            Actor::System => ("system", ""),
+            Actor::User(name) => ("user", name.as_str()),
+            Actor::Operator(name) => ("operator", name.as_str()),
+            Actor::Service(name) => ("service", name.as_str()),
+        };
+        put(kind.as_bytes());
+        put(name.as_bytes());
+        match self.ip {
+            None => put(&[]),
+            Some(IpAddr::V4(ip)) => put(&ip.octets()),
+            Some(IpAddr::V6(ip)) => put(&ip.octets()),
+        }
+        put(self.action.code().as_bytes());
+        put(self.details.as_bytes());
+        Digest(hasher.finalize().into())
+    }
+}
+
+/// What is wrong with a chain: the first fault from its start.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainFault {
+    /// An entry is of another subscription.
+    #[error("audit entry {sequence} belongs to subscription `{found}`, expected `{expected}`")]
+    Foreign {
+        /// The place.
+        sequence: u64,
+        /// Whose chain is verified.
+        expected: SubscriptionId,
+        /// Whose entry stands there.
+        found: SubscriptionId,
+    },
+    /// An entry is missing, doubled or out of order.
+    #[error("audit entry {expected} is missing, found entry {found} in its place")]
+    Gap {
+        /// The sequence that must stand here.
+        expected: u64,
+        /// The one that does.
+        found: u64,
+    },
+    /// An entry was edited, or does not follow the one before.
+    #[error("audit entry {sequence} does not match its hash")]
+    Altered {
+        /// Which.
+        sequence: u64,
+    },
+    /// The chain does not end where the subscription says that it ends.
+    #[error("audit chain ends at entry {found}, expected entry {expected}")]
+    Truncated {
+        /// The sequence that the subscription knows as its last.
+        expected: u64,
+        /// The last one found.
+        found: u64,
+    },
+}
+
+/// Checks that `entries`, in order, lead from `start` to `head` without an edit, a gap or a swap.
+///
+/// `start` is [`ChainHead::default`] for a whole chain, or the checkpoint that a clean-up left. `head` is what the
+/// subscription holds.
+///
+/// # Errors
+///
+/// The first [`ChainFault`] from the start; [`ChainFault::Truncated`] only when every entry present is sound.
+pub fn verify<'a>(
+    subscription_id: SubscriptionId,
+    start: ChainHead,
+    entries: impl IntoIterator<Item = &'a AuditEntry>,
+    head: ChainHead,
+) -> Result<(), ChainFault> {
+    let mut at = start;
+    for entry in entries {
+        let sequence = at.sequence.saturating_add(1);
+        if entry.sequence != sequence {
+            return Err(ChainFault::Gap {
+                expected: sequence,
+                found: entry.sequence,
+            });
+        }
+        if entry.subscription_id != subscription_id {
+            return Err(ChainFault::Foreign {
+                sequence,
+                expected: subscription_id,
+                found: entry.subscription_id,
+            });
+        }
+        if entry.hash != entry.expected_hash(at.hash) {
+            return Err(ChainFault::Altered { sequence });
+        }
+        at = ChainHead {
+            sequence,
+            hash: entry.hash,
+        };
+    }
+    if at.sequence != head.sequence {
+        return Err(ChainFault::Truncated {
+            expected: head.sequence,
+            found: at.sequence,
+        });
+    }
+    if at.hash != head.hash {
+        return Err(ChainFault::Altered {
+            sequence: at.sequence,
+        });
+    }
+    Ok(())
+}
+
+/// Writes the details of an entry: one flat JSON object.
+///
+/// Core writes this JSON itself, in the order of the calls: the hash is over the bytes, so they must not depend on
+/// the version of a serializer.
+#[derive(Debug)]
+pub(crate) struct Details {
+    json: String,
+}
+
+impl Details {
+    pub(crate) fn new() -> Self {
+        let mut json = String::with_capacity(160);
+        json.push('{');
+        Self { json }
+    }
+
+    fn key(&mut self, key: &str) {
+        if self.json.len() > 1 {
+            self.json.push(',');
+        }
+        self.quoted(key);
+        self.json.push(':');
+    }
+
+    fn quoted(&mut self, text: &str) {
+        self.json.push('"');
+        for c in text.chars() {
+            match c {
+                '"' => self.json.push_str("\\\""),
+                '\\' => self.json.push_str("\\\\"),
+                c if c < ' ' => {
+                    let _ = write!(self.json, "\\u{:04x}", u32::from(c));
+                }
+                c => self.json.push(c),
+            }
+        }
+        self.json.push('"');
+    }
+
+    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        self.quoted(value);
+        self
+    }
+
+    /// For values whose text needs no escape: ids, codes.
+    pub(crate) fn show(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.key(key);
+        let _ = write!(self.json, "\"{value}\"");
+        self
+    }
+
+    pub(crate) fn number(mut self, key: &str, value: impl Into<i64>) -> Self {
+        self.key(key);
+        let _ = write!(self.json, "{}", value.into());
+        self
+    }
+
+    pub(crate) fn flag(mut self, key: &str, value: bool) -> Self {
+        self.key(key);
+        self.json.push_str(if value { "true" } else { "false" });
+        self
+    }
+
+    pub(crate) fn time(self, key: &str, value: DateTime<Utc>) -> Self {
+        let text = value.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        self.show(key, text)
+    }
+
+    pub(crate) fn money(self, key: &str, value: Money) -> Self {
+        self.show(key, value)
+    }
+
+    pub(crate) fn finish(mut self) -> String {
+        self.json.push('}');
+        self.json
+    }
+}

@@ -1,0 +1,257 @@
+//! Invoices: lines that show their arithmetic, and a total that is their checked sum.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::calendar::Period;
+use crate::id::{InvoiceId, MeterCode, PlanId, SubscriptionId, TenantId};
+use crate::money::{Currency, Money, MoneyError};
+
+/// What an invoice is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a kind is added"
+)]
+pub enum InvoiceKind {
+    /// The first period of a subscription or after its trial.
+    First,
+    /// The period after the one before, and the usage of the one before.
+    Renewal,
+    /// A period that begins anew, after a suspension or a pause.
+    Restart,
+    /// A plan change inside a period.
+    PlanChange,
+    /// What is owed when no period follows: usage, and recurring prices in arrears.
+    Closing,
+}
+
+impl InvoiceKind {
+    /// The stable code, as in JSON.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Renewal => "renewal",
+            Self::Restart => "restart",
+            Self::PlanChange => "plan_change",
+            Self::Closing => "closing",
+        }
+    }
+
+    /// Whether it pays for time to come, whole periods or parts of one.
+    pub const fn pays_for_time(self) -> bool {
+        match self {
+            Self::First | Self::Renewal | Self::Restart | Self::PlanChange => true,
+            Self::Closing => false,
+        }
+    }
+
+    /// Whether paying it buys a period: First, Renewal and Restart. At most one of them per subscription and period
+    /// start.
+    pub const fn buys_period(self) -> bool {
+        match self {
+            Self::First | Self::Renewal | Self::Restart => true,
+            Self::PlanChange | Self::Closing => false,
+        }
+    }
+}
+
+/// Where an invoice stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "status", rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a status is added"
+)]
+pub enum InvoiceStatus {
+    /// To be paid. A subscription has at most one open invoice.
+    Open,
+    /// Paid in full, or there was nothing to pay.
+    Paid {
+        /// When it settled.
+        paid_at: DateTime<Utc>,
+        /// The payment's reference at its provider; none when there was nothing to pay.
+        reference: Option<String>,
+        /// The period that the payment bought, when it is another than the invoice's: one that begins at a
+        /// settlement after grace.
+        covers: Option<Period>,
+    },
+    /// Withdrawn; its lines that are still owed stand on a later invoice.
+    Void {
+        /// When.
+        voided_at: DateTime<Utc>,
+    },
+    /// Given up: owed, but not expected.
+    Uncollectible {
+        /// When.
+        given_up_at: DateTime<Utc>,
+    },
+}
+
+impl InvoiceStatus {
+    /// The stable code, as in JSON.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paid { .. } => "paid",
+            Self::Void { .. } => "void",
+            Self::Uncollectible { .. } => "uncollectible",
+        }
+    }
+}
+
+/// What a line is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a kind is added"
+)]
+pub enum LineKind {
+    /// The recurring price of a period that begins.
+    RecurringInAdvance,
+    /// The recurring price of time that is over.
+    RecurringInArrears,
+    /// The price of what is left of a period, after a change into it.
+    ProrationCharge,
+    /// What was paid for the rest of a period and is not used; negative.
+    ProrationCredit,
+    /// Usage of a period that is over.
+    Usage,
+    /// Usage that was recorded after its own period was closed.
+    UsageAdjustment,
+    /// Credit that the subscription held, used up here; negative.
+    CreditApplied,
+    /// Credit that exceeds the charges, kept for the next invoice; positive, so that the total is zero.
+    CreditCarried,
+    /// Credit that exceeds the charges, paid back at a cancellation; positive, so that the total is zero.
+    CreditRefunded,
+}
+
+impl LineKind {
+    /// Whether the line is owed even when the invoice is withdrawn: for what was delivered, not for what was to come.
+    pub(crate) const fn stays_owed(self) -> bool {
+        match self {
+            Self::RecurringInArrears | Self::Usage | Self::UsageAdjustment => true,
+            Self::RecurringInAdvance
+            | Self::ProrationCharge
+            | Self::ProrationCredit
+            | Self::CreditApplied
+            | Self::CreditCarried
+            | Self::CreditRefunded => false,
+        }
+    }
+}
+
+/// A line of another invoice, by its place from 0.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct LineRef {
+    /// The invoice.
+    pub invoice_id: InvoiceId,
+    /// The place of the line in it, from 0.
+    pub line: u32,
+}
+
+/// One line: one amount, rounded once, with its arithmetic.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct InvoiceLine {
+    /// What it is for.
+    pub kind: LineKind,
+    /// The plan by which it is priced.
+    pub plan_id: PlanId,
+    /// The meter, on a usage line.
+    pub meter: Option<MeterCode>,
+    /// The time that it pays for.
+    pub period: Period,
+    /// How much of it; on a usage line the whole quantity, the allowance included.
+    pub quantity: Decimal,
+    /// The price of one, in major units, if all cost the same.
+    pub unit_price: Option<Decimal>,
+    /// The amount.
+    pub amount: Money,
+    /// The arithmetic, such that a customer can check it by hand.
+    pub explanation: String,
+    /// The line that this one credits or repeats.
+    pub source: Option<LineRef>,
+}
+
+/// What a subscription owes at one time.
+///
+/// An invoice never changes but for its status. Its number is its place among the subscription's invoices, from 1;
+/// the pair is unique, and so is, among those that [buy a period](InvoiceKind::buys_period), the pair of subscription
+/// and period start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Invoice {
+    /// Its id, given by the engine.
+    pub id: InvoiceId,
+    /// Who owes it.
+    pub tenant_id: TenantId,
+    /// For what.
+    pub subscription_id: SubscriptionId,
+    /// Which of the subscription's invoices it is, from 1.
+    pub number: u32,
+    /// What it is for.
+    pub kind: InvoiceKind,
+    /// The period that it buys or closes.
+    pub period: Period,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
+    /// The lines: the price of time to come, what is owed for time that is over, then credit.
+    pub lines: Vec<InvoiceLine>,
+    /// The checked sum of the lines, never negative.
+    pub total: Money,
+    /// Where it stands.
+    pub state: InvoiceStatus,
+}
+
+impl Invoice {
+    /// The checked sum of `lines`.
+    ///
+    /// # Errors
+    ///
+    /// In order of the lines: [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
+    pub fn sum(currency: Currency, lines: &[InvoiceLine]) -> Result<Money, MoneyError> {
+        Money::sum(currency, lines.iter().map(|line| line.amount))
+    }
+
+    /// Whether the total is the sum of the lines: what a store or an auditor checks.
+    pub fn adds_up(&self) -> bool {
+        Self::sum(self.total.currency, &self.lines) == Ok(self.total) && !self.total.is_negative()
+    }
+
+    /// Whether it waits for its payment.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, InvoiceStatus::Open)
+    }
+}

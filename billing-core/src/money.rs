@@ -1,0 +1,632 @@
+//! Money: minor units with their currency, exact amounts, one rounding per line.
+
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::fmt;
+
+use ethnum::I256;
+use rust_decimal::Decimal;
+
+/// An ISO 4217 currency that has a minor unit.
+///
+/// The table is that of the `iso_currency` crate. Codes without a minor unit (gold, test codes, SDR) are refused.
+#[derive(Clone, Copy, Eq, PartialEq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "alloc::string::String", into = "alloc::string::String")
+)]
+pub struct Currency {
+    iso: iso_currency::Currency,
+    exponent: u8,
+}
+
+impl Currency {
+    /// The currency of an upper-case alphabetic code.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`MoneyError::UnknownCurrency`], then [`MoneyError::NoMinorUnit`].
+    ///
+    /// ```
+    /// use billing_core::money::Currency;
+    ///
+    /// assert_eq!(Currency::from_code("JPY")?.exponent(), 0);
+    /// assert_eq!(Currency::from_code("KWD")?.exponent(), 3);
+    /// assert!(Currency::from_code("usd").is_err());
+    /// # Ok::<(), billing_core::money::MoneyError>(())
+    /// ```
+    pub fn from_code(code: &str) -> Result<Self, MoneyError> {
+        let iso = iso_currency::Currency::from_code(code).ok_or_else(|| MoneyError::UnknownCurrency {
+            code: code.chars().take(8).collect(),
+        })?;
+        let exponent = iso
+            .exponent()
+            .and_then(|exponent| u8::try_from(exponent).ok())
+            .ok_or(MoneyError::NoMinorUnit { code: iso.code() })?;
+        Ok(Self { iso, exponent })
+    }
+
+    /// The alphabetic code, such as `USD`.
+    pub fn code(self) -> &'static str {
+        self.iso.code()
+    }
+
+    /// How many decimals the minor unit has: JPY 0, USD 2, KWD 3.
+    pub fn exponent(self) -> u32 {
+        u32::from(self.exponent)
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl TryFrom<alloc::string::String> for Currency {
+    type Error = MoneyError;
+
+    fn try_from(code: alloc::string::String) -> Result<Self, MoneyError> {
+        Self::from_code(&code)
+    }
+}
+
+impl From<Currency> for alloc::string::String {
+    fn from(currency: Currency) -> Self {
+        currency.code().into()
+    }
+}
+
+/// Which way a value between two minor units goes.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a setting: an adapter must fail to compile when one is added"
+)]
+pub enum Rounding {
+    /// To the nearest; a half goes away from zero. What customers do by hand, so it is the default.
+    #[default]
+    HalfAwayFromZero,
+    /// To the nearest; a half goes to the even neighbor.
+    HalfEven,
+    /// To the nearest; a half goes toward positive infinity.
+    HalfUp,
+}
+
+impl Rounding {
+    /// `numerator / denominator` as a whole number, or `None` for a zero denominator.
+    fn divide(self, numerator: I256, denominator: I256) -> Option<I256> {
+        let quotient = numerator.checked_div(denominator)?;
+        let remainder = numerator.checked_rem(denominator)?;
+        if remainder == I256::ZERO {
+            return Some(quotient);
+        }
+        let positive = (remainder > I256::ZERO) == (denominator > I256::ZERO);
+        let twice = remainder.checked_abs()?.checked_mul(I256::new(2))?;
+        let away = match twice.cmp(&denominator.checked_abs()?) {
+            core::cmp::Ordering::Less => false,
+            core::cmp::Ordering::Greater => true,
+            core::cmp::Ordering::Equal => match self {
+                Self::HalfAwayFromZero => true,
+                Self::HalfEven => quotient & I256::ONE == I256::ONE,
+                Self::HalfUp => positive,
+            },
+        };
+        match (away, positive) {
+            (false, _) => Some(quotient),
+            (true, true) => quotient.checked_add(I256::ONE),
+            (true, false) => quotient.checked_sub(I256::ONE),
+        }
+    }
+}
+
+/// Why money could not be computed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MoneyError {
+    /// Not an ISO 4217 code.
+    #[error("unknown currency `{}`, expected an upper-case ISO 4217 code such as `USD`", code.escape_default())]
+    UnknownCurrency {
+        /// What came, cut at eight characters.
+        code: alloc::string::String,
+    },
+    /// A code that names no money that can be paid, such as gold.
+    #[error("currency `{code}` has no minor unit")]
+    NoMinorUnit {
+        /// The code.
+        code: &'static str,
+    },
+    /// Two currencies in one computation.
+    #[error("cannot combine {left} with {right}")]
+    CurrencyMismatch {
+        /// The currency of the first value.
+        left: Currency,
+        /// The currency of the second value.
+        right: Currency,
+    },
+    /// The result does not fit. Amounts are at most 2^63 - 1 minor units.
+    #[error("amount in {currency} is too large")]
+    Overflow {
+        /// The currency of the result.
+        currency: Currency,
+    },
+    /// There is nothing to allocate to, or a fraction with a zero denominator.
+    #[error("cannot divide {currency} among weights that add up to nothing")]
+    NoWeight {
+        /// The currency of the amount.
+        currency: Currency,
+    },
+}
+
+/// An amount in minor units of its currency: `{ minor: 1999, currency: USD }` is 19.99 USD.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Money {
+    /// Minor units; negative is a credit.
+    pub minor: i64,
+    /// What they are units of.
+    pub currency: Currency,
+}
+
+impl Money {
+    /// `minor` units of `currency`.
+    pub const fn new(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// Nothing.
+    pub const fn zero(currency: Currency) -> Self {
+        Self::new(0, currency)
+    }
+
+    /// Whether it is exactly nothing.
+    pub const fn is_zero(self) -> bool {
+        self.minor == 0
+    }
+
+    /// Whether it is below zero: a credit.
+    pub const fn is_negative(self) -> bool {
+        self.minor < 0
+    }
+
+    /// The sum.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
+    pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
+        self.combine(other, i64::checked_add)
+    }
+
+    /// The difference.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
+    pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
+        self.combine(other, i64::checked_sub)
+    }
+
+    fn combine(self, other: Self, operation: fn(i64, i64) -> Option<i64>) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::CurrencyMismatch {
+                left: self.currency,
+                right: other.currency,
+            });
+        }
+        let minor = operation(self.minor, other.minor).ok_or(MoneyError::Overflow {
+            currency: self.currency,
+        })?;
+        Ok(Self::new(minor, self.currency))
+    }
+
+    /// The same amount with the other sign.
+    ///
+    /// # Errors
+    ///
+    /// [`MoneyError::Overflow`] for the one value that has no opposite.
+    pub fn checked_neg(self) -> Result<Self, MoneyError> {
+        let minor = self.minor.checked_neg().ok_or(MoneyError::Overflow {
+            currency: self.currency,
+        })?;
+        Ok(Self::new(minor, self.currency))
+    }
+
+    /// The checked sum of `amounts`, all in `currency`; nothing for none.
+    ///
+    /// # Errors
+    ///
+    /// In order of the amounts: [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
+    pub fn sum(currency: Currency, amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
+        amounts
+            .into_iter()
+            .try_fold(Self::zero(currency), Self::checked_add)
+    }
+
+    /// `numerator / denominator` of this amount, rounded once.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`MoneyError::NoWeight`] for a zero denominator, [`MoneyError::Overflow`].
+    ///
+    /// # Example: a third of a dollar
+    ///
+    /// ```
+    /// # use billing_core::money::{Currency, Money, Rounding};
+    /// let usd = Currency::from_code("USD")?;
+    /// assert_eq!(Money::new(100, usd).fraction(1, 3, Rounding::default())?, Money::new(33, usd));
+    /// # Ok::<(), billing_core::money::MoneyError>(())
+    /// ```
+    pub fn fraction(self, numerator: i64, denominator: i64, rounding: Rounding) -> Result<Self, MoneyError> {
+        if denominator == 0 {
+            return Err(MoneyError::NoWeight {
+                currency: self.currency,
+            });
+        }
+        I256::from(self.minor)
+            .checked_mul(I256::from(numerator))
+            .and_then(|product| rounding.divide(product, I256::from(denominator)))
+            .and_then(|minor| i64::try_from(minor).ok())
+            .map(|minor| Self::new(minor, self.currency))
+            .ok_or(MoneyError::Overflow {
+                currency: self.currency,
+            })
+    }
+
+    /// Splits the amount by `weights`; the parts always add up to the whole.
+    ///
+    /// Largest remainder: each part gets its exact share cut toward zero, and what is left goes, one minor unit
+    /// each, to the parts that were cut most; of equal ones the earlier first.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`MoneyError::NoWeight`] when the weights add up to nothing, [`MoneyError::Overflow`].
+    ///
+    /// # Example: ten cents among three
+    ///
+    /// ```
+    /// # use billing_core::money::{Currency, Money};
+    /// let usd = Currency::from_code("USD")?;
+    /// let parts = Money::new(10, usd).allocate(&[1, 1, 1])?;
+    /// assert_eq!(parts.iter().map(|part| part.minor).collect::<Vec<_>>(), [4, 3, 3]);
+    /// # Ok::<(), billing_core::money::MoneyError>(())
+    /// ```
+    pub fn allocate(self, weights: &[u64]) -> Result<Vec<Self>, MoneyError> {
+        let overflow = MoneyError::Overflow {
+            currency: self.currency,
+        };
+        let total = weights
+            .iter()
+            .try_fold(0_i128, |sum, weight| sum.checked_add(i128::from(*weight)))
+            .ok_or_else(|| overflow.clone())?;
+        if total == 0 {
+            return Err(MoneyError::NoWeight {
+                currency: self.currency,
+            });
+        }
+        let mut parts = Vec::with_capacity(weights.len());
+        let mut cuts = Vec::with_capacity(weights.len());
+        let mut rest = i128::from(self.minor);
+        for (index, weight) in weights.iter().enumerate() {
+            // 63 + 64 bits: the product always fits.
+            let share = i128::from(self.minor)
+                .checked_mul(i128::from(*weight))
+                .ok_or_else(|| overflow.clone())?;
+            let part = share.checked_div(total).ok_or_else(|| overflow.clone())?;
+            let cut = share.checked_rem(total).ok_or_else(|| overflow.clone())?;
+            rest = rest.checked_sub(part).ok_or_else(|| overflow.clone())?;
+            parts.push(i64::try_from(part).map_err(|_| overflow.clone())?);
+            cuts.push((Reverse(cut.unsigned_abs()), index));
+        }
+        cuts.sort_unstable();
+        let unit = if self.minor < 0 { -1 } else { 1 };
+        let left = usize::try_from(rest.unsigned_abs()).map_err(|_| overflow.clone())?;
+        for (_, index) in cuts.iter().take(left) {
+            if let Some(part) = parts.get_mut(*index) {
+                *part = part.checked_add(unit).ok_or_else(|| overflow.clone())?;
+            }
+        }
+        Ok(parts
+            .into_iter()
+            .map(|minor| Self::new(minor, self.currency))
+            .collect())
+    }
+
+    /// The amount in major units, exact.
+    pub fn to_decimal(self) -> Decimal {
+        Decimal::new(self.minor, self.currency.exponent())
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.to_decimal(), self.currency)
+    }
+}
+
+/// An exact decimal number of major units, before the one rounding of its line.
+///
+/// Wider than [`Decimal`], which rounds in silence when a product needs more than 28 digits: 256 bits hold the
+/// product of any two decimals, and a sum that does not fit is an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Exact {
+    mantissa: I256,
+    scale: u32,
+}
+
+impl Exact {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        mantissa: I256::ZERO,
+        scale: 0,
+    };
+
+    /// `quantity` times `unit_price`, nothing lost. Any two decimals fit.
+    pub fn product(quantity: Decimal, unit_price: Decimal) -> Self {
+        let (left, right) = (quantity.normalize(), unit_price.normalize());
+        Self {
+            // 96 + 96 bits: the product always fits.
+            mantissa: I256::new(left.mantissa()).saturating_mul(I256::new(right.mantissa())),
+            scale: left.scale().saturating_add(right.scale()),
+        }
+    }
+
+    /// The exact sum, or `None` when it needs more than 256 bits.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let mantissa = self.scaled_to(scale)?.checked_add(other.scaled_to(scale)?)?;
+        Some(Self { mantissa, scale })
+    }
+
+    fn scaled_to(self, scale: u32) -> Option<I256> {
+        self.mantissa
+            .checked_mul(power_of_ten(scale.checked_sub(self.scale)?)?)
+    }
+
+    /// The amount in `currency`, rounded once.
+    ///
+    /// # Errors
+    ///
+    /// [`MoneyError::Overflow`].
+    pub fn round(self, currency: Currency, rounding: Rounding) -> Result<Money, MoneyError> {
+        let minor = match self.scale.checked_sub(currency.exponent()) {
+            // More decimals than the minor unit has: the one rounding.
+            Some(excess) => match power_of_ten(excess) {
+                Some(divisor) => rounding.divide(self.mantissa, divisor),
+                None => None,
+            },
+            None => power_of_ten(currency.exponent().saturating_sub(self.scale))
+                .and_then(|factor| self.mantissa.checked_mul(factor)),
+        };
+        minor
+            .and_then(|minor| i64::try_from(minor).ok())
+            .map(|minor| Money::new(minor, currency))
+            .ok_or(MoneyError::Overflow { currency })
+    }
+}
+
+impl From<Decimal> for Exact {
+    fn from(value: Decimal) -> Self {
+        Self {
+            mantissa: I256::new(value.mantissa()),
+            scale: value.scale(),
+        }
+    }
+}
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        let scale = self.scale.max(other.scale);
+        match (self.scaled_to(scale), other.scaled_to(scale)) {
+            (Some(left), Some(right)) => left == right,
+            // One of them needs more than 256 bits at the other's scale: they are not the same number.
+            (None, _) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = alloc::format!("{}", self.mantissa.unsigned_abs());
+        let places = usize::try_from(self.scale).map_err(|_| fmt::Error)?;
+        let padded = alloc::format!("{digits:0>width$}", width = places.saturating_add(1));
+        let (whole, decimals) = padded.split_at(padded.len().saturating_sub(places));
+        let decimals = decimals.trim_end_matches('0');
+        let sign = if self.mantissa < I256::ZERO { "-" } else { "" };
+        match decimals {
+            "" => write!(f, "{sign}{whole}"),
+            _ => write!(f, "{sign}{whole}.{decimals}"),
+        }
+    }
+}
+
+/// 10^`exponent`, or `None` above 10^76, which 256 bits do not hold.
+fn power_of_ten(exponent: u32) -> Option<I256> {
+    I256::new(10).checked_pow(exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usd() -> Currency {
+        Currency::from_code("USD").unwrap()
+    }
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn exponents_are_those_of_iso_4217() {
+        for (code, exponent) in [
+            ("USD", 2),
+            ("JPY", 0),
+            ("UGX", 0),
+            ("XOF", 0),
+            ("KWD", 3),
+            ("MGA", 2),
+            ("CLF", 4),
+        ] {
+            assert_eq!(Currency::from_code(code).unwrap().exponent(), exponent, "{code}");
+        }
+        assert_eq!(
+            Currency::from_code("XAU").unwrap_err().to_string(),
+            "currency `XAU` has no minor unit"
+        );
+        assert_eq!(
+            Currency::from_code("usd").unwrap_err().to_string(),
+            "unknown currency `usd`, expected an upper-case ISO 4217 code such as `USD`"
+        );
+    }
+
+    #[track_caller]
+    fn check_rounding(rounding: Rounding, cases: &[(&str, i64)]) {
+        for (value, minor) in cases {
+            assert_eq!(
+                Exact::from(decimal(value)).round(usd(), rounding).unwrap(),
+                Money::new(*minor, usd()),
+                "{rounding:?} of {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_rounding_goes_its_own_way_at_the_half_only() {
+        let near = [
+            ("0.014", 1),
+            ("0.016", 2),
+            ("-0.014", -1),
+            ("-0.016", -2),
+            ("0.01", 1),
+            ("7", 700),
+        ];
+        for rounding in [Rounding::HalfAwayFromZero, Rounding::HalfEven, Rounding::HalfUp] {
+            check_rounding(rounding, &near);
+        }
+        check_rounding(
+            Rounding::HalfAwayFromZero,
+            &[("0.015", 2), ("0.025", 3), ("-0.015", -2), ("-0.025", -3)],
+        );
+        check_rounding(
+            Rounding::HalfEven,
+            &[("0.015", 2), ("0.025", 2), ("-0.015", -2), ("-0.025", -2)],
+        );
+        check_rounding(
+            Rounding::HalfUp,
+            &[("0.015", 2), ("0.025", 3), ("-0.015", -1), ("-0.025", -2)],
+        );
+    }
+
+    #[test]
+    fn a_product_keeps_digits_that_a_decimal_would_drop() {
+        let tiny = decimal("0.0000000000000000000000000001");
+        let exact = Exact::product(tiny, tiny);
+        assert_eq!(
+            exact.to_string(),
+            "0.00000000000000000000000000000000000000000000000000000001"
+        );
+        assert_eq!(
+            tiny.checked_mul(tiny),
+            Some(Decimal::ZERO),
+            "the reason for the wider type"
+        );
+        assert_eq!(
+            exact.round(usd(), Rounding::default()).unwrap(),
+            Money::zero(usd())
+        );
+        let sum = exact.checked_add(Exact::from(decimal("12345678901"))).unwrap();
+        assert!(sum.to_string().starts_with("12345678901.0000"));
+    }
+
+    #[test]
+    fn an_overflow_is_an_error_and_currencies_do_not_mix() {
+        let most = Money::new(i64::MAX, usd());
+        assert_eq!(
+            most.checked_add(Money::new(1, usd())),
+            Err(MoneyError::Overflow { currency: usd() })
+        );
+        assert_eq!(
+            Money::new(i64::MIN, usd()).checked_neg(),
+            Err(MoneyError::Overflow { currency: usd() })
+        );
+        assert_eq!(
+            most.fraction(2, 1, Rounding::default()),
+            Err(MoneyError::Overflow { currency: usd() })
+        );
+        let jpy = Currency::from_code("JPY").unwrap();
+        assert_eq!(
+            Money::new(1, usd())
+                .checked_add(Money::new(1, jpy))
+                .unwrap_err()
+                .to_string(),
+            "cannot combine USD with JPY"
+        );
+        assert_eq!(
+            Exact::from(Decimal::MAX).round(usd(), Rounding::default()),
+            Err(MoneyError::Overflow { currency: usd() })
+        );
+    }
+
+    #[test]
+    fn an_amount_reads_in_major_units() {
+        let jpy = Currency::from_code("JPY").unwrap();
+        let kwd = Currency::from_code("KWD").unwrap();
+        assert_eq!(Money::new(-1999, usd()).to_string(), "-19.99 USD");
+        assert_eq!(Money::new(500, jpy).to_string(), "500 JPY");
+        assert_eq!(Money::new(1, kwd).to_string(), "0.001 KWD");
+    }
+
+    proptest! {
+        #[test]
+        fn allocation_conserves_and_is_fair(minor: i64, weights in prop::collection::vec(0_u64..1_000_000, 1..20)) {
+            prop_assume!(weights.iter().any(|weight| *weight > 0));
+            let total: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
+            let parts = Money::new(minor, usd()).allocate(&weights).unwrap();
+            prop_assert_eq!(parts.len(), weights.len());
+            prop_assert_eq!(parts.iter().map(|part| i128::from(part.minor)).sum::<i128>(), i128::from(minor));
+            for (part, weight) in parts.iter().zip(&weights) {
+                let off = i128::from(part.minor) * total - i128::from(minor) * i128::from(*weight);
+                prop_assert!(off.abs() < total, "no part is off by a whole unit");
+            }
+        }
+
+        #[test]
+        fn allocation_is_symmetric_in_sign(minor in 0..i64::MAX, weights in prop::collection::vec(1_u64..100, 1..9)) {
+            let up: Vec<_> = Money::new(minor, usd()).allocate(&weights).unwrap();
+            let down: Vec<_> = Money::new(-minor, usd()).allocate(&weights).unwrap();
+            for (a, b) in up.iter().zip(&down) {
+                prop_assert_eq!(a.minor, -b.minor);
+            }
+        }
+
+        #[test]
+        fn an_exact_product_agrees_with_wide_integers(a: i64, b: i64, sa in 0_u32..12, sb in 0_u32..12) {
+            let exact = Exact::product(Decimal::new(a, sa), Decimal::new(b, sb));
+            let wide = Exact { mantissa: I256::from(i128::from(a) * i128::from(b)), scale: sa + sb };
+            prop_assert!(exact == wide);
+        }
+    }
+}

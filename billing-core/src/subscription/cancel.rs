@@ -1,0 +1,252 @@
+//! Ending a subscription.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::decision::{Decision, Draft, Effect};
+use super::rejection::Rejection;
+use super::state::{AtPeriodEnd, CancelCause, Canceled, Held, State, Suspension, Trialing};
+use super::{Subscription, UnusedOnCancel, When};
+use crate::audit::{AuditAction, Details};
+use crate::calendar::Period;
+use crate::id::PlanId;
+use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind};
+use crate::money::{Money, MoneyError};
+use crate::payment::{Collection, Debit};
+
+pub(super) fn cancel(
+    mut draft: Draft<'_>,
+    current: &Subscription,
+    when: When,
+    reason: &str,
+    unused: UnusedOnCancel,
+) -> Result<Decision, Rejection> {
+    let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
+        Some(AtPeriodEnd::Cancel { .. }) => Err(Rejection::ChangeScheduled { id: current.id }),
+        // A cancellation takes the place of what else was to come.
+        Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => {
+            Ok(Some(AtPeriodEnd::Cancel {
+                reason: reason.into(),
+            }))
+        }
+    };
+    let state = match (&current.state, when) {
+        (State::Trial(trial), When::AtPeriodEnd) => {
+            let at_end = scheduled(&trial.at_end)?;
+            draft.record(
+                AuditAction::CancelScheduled,
+                Details::new().text("reason", reason),
+            );
+            State::Trial(Trialing {
+                at_end,
+                ..trial.clone()
+            })
+        }
+        (State::Active(active), When::AtPeriodEnd) => {
+            let at_end = scheduled(&active.at_end)?;
+            draft.record(
+                AuditAction::CancelScheduled,
+                Details::new().text("reason", reason),
+            );
+            State::Active(super::Active {
+                at_end,
+                ..active.clone()
+            })
+        }
+        (State::Trial(_) | State::Active(_), When::Now)
+        | (State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_), _) => {
+            end_now(&mut draft, current, reason, unused)?
+        }
+    };
+    Ok(draft.finish(state))
+}
+
+pub(super) fn undo(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+    let nothing = Rejection::NothingScheduled {
+        id: current.id,
+        command: draft.command,
+    };
+    let state = match &current.state {
+        State::Trial(trial) => match trial.at_end {
+            Some(AtPeriodEnd::Cancel { .. }) => State::Trial(Trialing {
+                at_end: None,
+                ..trial.clone()
+            }),
+            Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => return Err(nothing),
+        },
+        State::Active(active) => match active.at_end {
+            Some(AtPeriodEnd::Cancel { .. }) => State::Active(super::Active {
+                at_end: None,
+                ..active.clone()
+            }),
+            Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => return Err(nothing),
+        },
+        State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_) => {
+            return Err(nothing);
+        }
+    };
+    draft.record(AuditAction::CancelUndone, Details::new());
+    Ok(draft.finish(state))
+}
+
+/// Ends the subscription now: withdraws what was to come, bills what was used, and deals with unused paid time.
+fn end_now(
+    draft: &mut Draft<'_>,
+    current: &Subscription,
+    reason: &str,
+    unused: UnusedOnCancel,
+) -> Result<State, Rejection> {
+    let now = draft.now();
+    let plan = draft.facts.plan;
+    let mut lines = draft.withdraw(current.state.collection())?;
+    let usage_from = current.usage.from;
+    let credits = match &current.state {
+        State::Pending(_) | State::Trial(_) | State::Canceled(_) => Vec::new(),
+        State::Active(active) => {
+            lines.extend(draft.closing_lines(plan, Some(&active.term), now)?);
+            draft.proration_credits(plan, &active.term.debits)?
+        }
+        State::Expired(_) => {
+            lines.extend(draft.usage_lines(plan, None, now)?);
+            Vec::new()
+        }
+        State::Suspended(suspended) => match &suspended.suspension {
+            Suspension::Unpaid { .. } => {
+                lines.extend(draft.usage_lines(plan, None, now)?);
+                Vec::new()
+            }
+            Suspension::Operator { held, .. } => match held {
+                Held::Trial(_) => Vec::new(),
+                Held::Expired(_) => {
+                    lines.extend(draft.usage_lines(plan, None, now)?);
+                    Vec::new()
+                }
+                Held::Active(active) => {
+                    // Time in arrears was served until the suspension.
+                    lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
+                    lines.extend(draft.usage_lines(plan, Some(&active.term), now)?);
+                    draft.proration_credits(plan, &active.term.debits)?
+                }
+            },
+            Suspension::Paused { carried, .. } => {
+                lines.extend(draft.usage_lines(plan, None, now)?);
+                match carried {
+                    Some(carried) => carried_credits(plan.id, &carried.debits)?,
+                    None => Vec::new(),
+                }
+            }
+        },
+    };
+    match unused {
+        UnusedOnCancel::None => {}
+        UnusedOnCancel::Credit => lines.extend(credits),
+        UnusedOnCancel::Refund => {
+            lines.extend(credits);
+            let subtotal = Invoice::sum(plan.currency(), &lines)?;
+            if subtotal.is_negative() {
+                let amount = subtotal.checked_neg()?;
+                lines.extend(refund_line(plan.id, amount, &lines));
+                draft.effect(Effect::RefundUnused {
+                    invoice_id: draft.context.invoice_id,
+                    amount,
+                });
+            }
+        }
+    }
+    draft.record(AuditAction::Canceled, Details::new().text("reason", reason));
+    let collection = close_out(draft, usage_from, now, lines)?;
+    Ok(State::Canceled(Canceled {
+        canceled_at: now,
+        cause: CancelCause::Requested {
+            reason: reason.into(),
+        },
+        collection,
+    }))
+}
+
+/// Cancels a subscription that was suspended for longer than it is kept: its open invoice is given up, what was used
+/// since is billed.
+pub(super) fn retention_over(draft: &mut Draft<'_>, due: DateTime<Utc>) -> Result<State, Rejection> {
+    let usage_from = draft.next.usage.from;
+    if let Some(collection) = draft.next.state.collection() {
+        let invoice_id = collection.invoice_id;
+        draft.close(invoice_id, InvoiceStatus::Uncollectible { given_up_at: due });
+    }
+    let mut lines = Vec::new();
+    let plan = draft.facts.plan;
+    if let State::Suspended(suspended) = draft.next.state.clone()
+        && let Suspension::Operator {
+            held: Held::Active(active),
+            ..
+        } = &suspended.suspension
+    {
+        lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
+    }
+    lines.extend(draft.usage_lines(plan, None, due)?);
+    draft.record(
+        AuditAction::Canceled,
+        Details::new().text("cause", "retention_over"),
+    );
+    let collection = close_out(draft, usage_from, due, lines)?;
+    Ok(State::Canceled(Canceled {
+        canceled_at: due,
+        cause: CancelCause::RetentionOver,
+        collection,
+    }))
+}
+
+/// Opens the closing invoice over `lines`, if there are any.
+pub(super) fn close_out(
+    draft: &mut Draft<'_>,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    lines: Vec<InvoiceLine>,
+) -> Result<Option<Collection>, Rejection> {
+    let Some(first) = lines.first() else {
+        return Ok(None);
+    };
+    let period = Period::new(from, until).unwrap_or(first.period);
+    Ok(draft
+        .open_invoice(InvoiceKind::Closing, period, until, lines)?
+        .collection)
+}
+
+/// Credits the whole of what a pause had set aside.
+fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>, MoneyError> {
+    debits
+        .iter()
+        .filter(|debit| !debit.amount.is_zero())
+        .map(|debit| {
+            Ok(InvoiceLine {
+                kind: LineKind::ProrationCredit,
+                plan_id,
+                meter: None,
+                period: debit.period,
+                quantity: Decimal::ONE,
+                unit_price: None,
+                amount: debit.amount.checked_neg()?,
+                explanation: format!("set aside by the pause: {}", debit.amount),
+                source: Some(debit.source),
+            })
+        })
+        .collect()
+}
+
+/// The line that turns what is left of a credit into money paid back, so that the total is zero.
+fn refund_line(plan_id: PlanId, amount: Money, lines: &[InvoiceLine]) -> Option<InvoiceLine> {
+    let period = lines.last()?.period;
+    Some(InvoiceLine {
+        kind: LineKind::CreditRefunded,
+        plan_id,
+        meter: None,
+        period,
+        quantity: Decimal::ONE,
+        unit_price: None,
+        amount,
+        explanation: format!("paid back: {amount}"),
+        source: None,
+    })
+}

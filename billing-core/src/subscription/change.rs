@@ -1,0 +1,189 @@
+//! Moving to another plan.
+
+use super::create::available;
+use super::decision::{Decision, Draft};
+use super::rejection::Rejection;
+use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
+use super::{Subscription, When};
+use crate::audit::{AuditAction, Details};
+use crate::id::PlanId;
+use crate::invoice::InvoiceKind;
+use crate::plan::{Plan, TenantProfile};
+
+/// By default what costs more (or the same) over a year begins now, what costs less when the period is over: the
+/// customer has what they pay for, and keeps what they paid for.
+pub(super) fn change(
+    mut draft: Draft<'_>,
+    current: &Subscription,
+    plan_id: PlanId,
+    when: Option<When>,
+    tenant: &TenantProfile,
+) -> Result<Decision, Rejection> {
+    let (at_end, collection) = match &current.state {
+        State::Trial(trial) => (&trial.at_end, None),
+        State::Active(active) => (&active.at_end, active.collection.as_ref()),
+        State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_) => {
+            return Err(draft.missing("a state in which the plan can change"));
+        }
+    };
+    if let Some(collection) = collection {
+        return Err(Rejection::ChargePending {
+            id: current.id,
+            command: draft.command,
+            invoice_id: collection.invoice_id,
+        });
+    }
+    if at_end.is_some() {
+        return Err(Rejection::ChangeScheduled { id: current.id });
+    }
+    let target = draft.target(plan_id)?;
+    check(current, draft.facts.plan, target)?;
+    available(target, tenant, draft.facts.siblings)?;
+
+    let default = if target.is_cheaper_than(draft.facts.plan) {
+        When::AtPeriodEnd
+    } else {
+        When::Now
+    };
+    let state = match (&current.state, when.unwrap_or(default)) {
+        (State::Trial(trial), When::AtPeriodEnd) => {
+            draft.schedule(plan_id);
+            State::Trial(Trialing {
+                at_end: Some(AtPeriodEnd::ChangePlan { plan_id }),
+                ..trial.clone()
+            })
+        }
+        (State::Active(active), When::AtPeriodEnd) => {
+            draft.schedule(plan_id);
+            State::Active(Active {
+                at_end: Some(AtPeriodEnd::ChangePlan { plan_id }),
+                ..active.clone()
+            })
+        }
+        (State::Active(active), When::Now) => changed_now(&mut draft, active, target)?,
+        // Nothing is charged in a trial, so nothing is prorated; the trial ends when it would have.
+        (
+            State::Trial(_)
+            | State::Pending(_)
+            | State::Expired(_)
+            | State::Suspended(_)
+            | State::Canceled(_),
+            _,
+        ) => {
+            draft.change_plan_to(target);
+            current.state.clone()
+        }
+    };
+    Ok(draft.finish(state))
+}
+
+pub(super) fn drop_pending(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+    let nothing = Rejection::NothingScheduled {
+        id: current.id,
+        command: draft.command,
+    };
+    let state = match &current.state {
+        State::Trial(trial) if droppable(trial.at_end.as_ref()) => State::Trial(Trialing {
+            at_end: None,
+            ..trial.clone()
+        }),
+        State::Active(active) if droppable(active.at_end.as_ref()) => State::Active(Active {
+            at_end: None,
+            ..active.clone()
+        }),
+        State::Trial(_)
+        | State::Active(_)
+        | State::Pending(_)
+        | State::Expired(_)
+        | State::Suspended(_)
+        | State::Canceled(_) => return Err(nothing),
+    };
+    draft.record(AuditAction::PendingChangeDropped, Details::new());
+    Ok(draft.finish(state))
+}
+
+const fn droppable(at_end: Option<&AtPeriodEnd>) -> bool {
+    match at_end {
+        Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) => true,
+        Some(AtPeriodEnd::Cancel { .. }) | None => false,
+    }
+}
+
+fn check(current: &Subscription, plan: &Plan, target: &Plan) -> Result<(), Rejection> {
+    if target.id == current.plan_id {
+        return Err(Rejection::SamePlan { plan_id: target.id });
+    }
+    if target.product != current.product {
+        return Err(Rejection::ProductMismatch {
+            plan_id: target.id,
+            expected: current.product.clone(),
+            found: target.product.clone(),
+        });
+    }
+    if target.currency() != plan.currency() {
+        return Err(Rejection::CurrencyMismatch {
+            plan_id: target.id,
+            expected: plan.currency(),
+            found: target.currency(),
+        });
+    }
+    Ok(())
+}
+
+/// Bills the old plan until now, credits what was paid for later, and charges the rest of the period by the new plan.
+///
+/// Another interval begins a new period now: a rest of a month has no meaning in a year.
+fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> Result<State, Rejection> {
+    let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
+    let mut lines = draft.closing_lines(plan, Some(term), now)?;
+    let credits = draft.proration_credits(plan, &term.debits)?;
+    let credited = !credits.is_empty();
+    lines.extend(credits);
+    let same_interval = target.interval == plan.interval;
+    draft.change_plan_to(target);
+    let period = if same_interval {
+        term.period
+    } else {
+        draft.anchor_at(now);
+        draft.next_period()?
+    };
+    let charge = if same_interval {
+        draft.proration_charge(target, period)?
+    } else {
+        draft.advance_line(period)
+    };
+    let charged = charge.is_some();
+    lines.extend(charge);
+    let mut opened = draft.open_invoice(InvoiceKind::PlanChange, period, now, lines)?;
+    if !credited && !charged && same_interval {
+        // Nothing was exchanged, so what was paid before still pays for the period.
+        opened.debits.clone_from(&term.debits);
+        if let Some(collection) = &mut opened.collection {
+            collection.debits.clone_from(&term.debits);
+        }
+    }
+    // Until the change is paid, what was paid before is what can be credited.
+    let debits = if opened.collection.is_some() {
+        term.debits.clone()
+    } else {
+        opened.debits
+    };
+    Ok(State::Active(Active {
+        term: Term {
+            period,
+            plan_since: now,
+            debits,
+        },
+        collection: opened.collection,
+        at_end: None,
+    }))
+}
+
+impl Draft<'_> {
+    fn schedule(&mut self, plan_id: PlanId) {
+        self.record(
+            AuditAction::PlanChangeScheduled,
+            Details::new().show("to", plan_id),
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! What can be asked of a subscription, and in which state.
+
+use alloc::string::String;
+
+use chrono::{DateTime, Utc};
+
+use super::state::Status;
+use crate::id::{InvoiceId, PaymentMethodId, PlanId};
+use crate::payment::PaymentOutcome;
+use crate::plan::TenantProfile;
+
+/// Something asked of a subscription that exists; [`create`](super::create()) makes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a command is added"
+)]
+pub enum Command {
+    /// Takes the next step that time has made due, one at a time.
+    Advance,
+    /// Asks for the next period of an expired subscription, or for another attempt at its open invoice.
+    Renew,
+    /// Ends the subscription.
+    Cancel {
+        /// Now, or when the period is over. Where no period runs there is nothing to wait for: it is now.
+        when: When,
+        /// Why, 1 to 500 characters.
+        reason: String,
+        /// What becomes of paid time that is not used, when it ends now.
+        unused: UnusedOnCancel,
+    },
+    /// Takes back a cancellation that was scheduled.
+    UndoCancel,
+    /// Stops the subscription by an operator's decision.
+    Suspend {
+        /// Why, 1 to 500 characters.
+        reason: String,
+    },
+    /// Puts a suspended subscription back.
+    Reactivate,
+    /// Stops billing and access at the customer's request.
+    Pause {
+        /// Now, or when the period is over.
+        when: When,
+        /// When it resumes by itself; only by command if none.
+        resume_at: Option<DateTime<Utc>>,
+        /// What becomes of paid time that is not used, when it pauses now.
+        unused: UnusedOnPause,
+    },
+    /// Ends a pause.
+    Resume,
+    /// Moves to another plan of the same product and currency.
+    ChangePlan {
+        /// The version of the plan.
+        plan_id: PlanId,
+        /// Now, or when the period is over; by default now, unless the new plan costs less over a year.
+        when: Option<When>,
+        /// Who asks, for the plan's availability.
+        tenant: TenantProfile,
+    },
+    /// Takes back a plan change or a pause that was scheduled.
+    DropPendingChange,
+    /// Sets or removes the payment method.
+    SetPaymentMethod {
+        /// The method, if there is one now.
+        payment_method: Option<PaymentMethodId>,
+    },
+    /// Switches automatic renewal.
+    SetAutoRenew {
+        /// On or off.
+        auto_renew: bool,
+    },
+    /// Tells what became of a payment.
+    RecordPayment {
+        /// Of which invoice.
+        invoice_id: InvoiceId,
+        /// What became of it.
+        outcome: PaymentOutcome,
+    },
+    /// Lets a subscription that the runaway guard parked bill again.
+    Unpark,
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when one is added"
+)]
+pub enum When {
+    /// At once.
+    Now,
+    /// When the period, or the trial, is over.
+    AtPeriodEnd,
+}
+
+/// What becomes of paid time that is not used when a subscription is canceled now. Usage so far is billed always.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a policy is added"
+)]
+pub enum UnusedOnCancel {
+    /// It is forfeited.
+    None,
+    /// It pays for the usage so far; what is left stays as credit on the subscription.
+    Credit,
+    /// It pays for the usage so far; what is left is paid back.
+    Refund,
+}
+
+/// What becomes of paid time that is not used when a subscription is paused now.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a policy is added"
+)]
+pub enum UnusedOnPause {
+    /// It becomes credit for the next invoice.
+    Credit,
+    /// It is served after the pause.
+    Carry,
+}
+
+/// The plain name of a command.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(clippy::exhaustive_enums, reason = "one per command")]
+pub enum CommandKind {
+    /// See [`Command::Advance`].
+    Advance,
+    /// See [`Command::Renew`].
+    Renew,
+    /// See [`Command::Cancel`].
+    Cancel,
+    /// See [`Command::UndoCancel`].
+    UndoCancel,
+    /// See [`Command::Suspend`].
+    Suspend,
+    /// See [`Command::Reactivate`].
+    Reactivate,
+    /// See [`Command::Pause`].
+    Pause,
+    /// See [`Command::Resume`].
+    Resume,
+    /// See [`Command::ChangePlan`].
+    ChangePlan,
+    /// See [`Command::DropPendingChange`].
+    DropPendingChange,
+    /// See [`Command::SetPaymentMethod`].
+    SetPaymentMethod,
+    /// See [`Command::SetAutoRenew`].
+    SetAutoRenew,
+    /// See [`Command::RecordPayment`].
+    RecordPayment,
+    /// See [`Command::Unpark`].
+    Unpark,
+}
+
+impl CommandKind {
+    /// Every kind, in the order of the table.
+    pub const ALL: [Self; 14] = [
+        Self::Advance,
+        Self::Renew,
+        Self::Cancel,
+        Self::UndoCancel,
+        Self::Suspend,
+        Self::Reactivate,
+        Self::Pause,
+        Self::Resume,
+        Self::ChangePlan,
+        Self::DropPendingChange,
+        Self::SetPaymentMethod,
+        Self::SetAutoRenew,
+        Self::RecordPayment,
+        Self::Unpark,
+    ];
+
+    /// In which states it is allowed; in any other it is refused as
+    /// [`Rejection::WrongState`](super::Rejection::WrongState).
+    ///
+    /// This is the transition table of DESIGN, section 3, read by command.
+    pub const fn allowed(self) -> &'static [Status] {
+        use Status::{Active, Canceled, Expired, Pending, Suspended, Trial};
+        match self {
+            Self::Advance | Self::RecordPayment | Self::Unpark => {
+                &[Pending, Trial, Active, Expired, Suspended, Canceled]
+            }
+            Self::Cancel | Self::SetPaymentMethod | Self::SetAutoRenew => {
+                &[Pending, Trial, Active, Expired, Suspended]
+            }
+            Self::Renew => &[Expired],
+            Self::UndoCancel | Self::ChangePlan | Self::DropPendingChange => &[Trial, Active],
+            Self::Suspend => &[Trial, Active, Expired],
+            Self::Reactivate | Self::Resume => &[Suspended],
+            Self::Pause => &[Active],
+        }
+    }
+
+    /// The stable code, as in JSON.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Advance => "advance",
+            Self::Renew => "renew",
+            Self::Cancel => "cancel",
+            Self::UndoCancel => "undo_cancel",
+            Self::Suspend => "suspend",
+            Self::Reactivate => "reactivate",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::ChangePlan => "change_plan",
+            Self::DropPendingChange => "drop_pending_change",
+            Self::SetPaymentMethod => "set_payment_method",
+            Self::SetAutoRenew => "set_auto_renew",
+            Self::RecordPayment => "record_payment",
+            Self::Unpark => "unpark",
+        }
+    }
+}
+
+impl core::fmt::Display for CommandKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Command {
+    /// The plain name.
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Advance => CommandKind::Advance,
+            Self::Renew => CommandKind::Renew,
+            Self::Cancel { .. } => CommandKind::Cancel,
+            Self::UndoCancel => CommandKind::UndoCancel,
+            Self::Suspend { .. } => CommandKind::Suspend,
+            Self::Reactivate => CommandKind::Reactivate,
+            Self::Pause { .. } => CommandKind::Pause,
+            Self::Resume => CommandKind::Resume,
+            Self::ChangePlan { .. } => CommandKind::ChangePlan,
+            Self::DropPendingChange => CommandKind::DropPendingChange,
+            Self::SetPaymentMethod { .. } => CommandKind::SetPaymentMethod,
+            Self::SetAutoRenew { .. } => CommandKind::SetAutoRenew,
+            Self::RecordPayment { .. } => CommandKind::RecordPayment,
+            Self::Unpark => CommandKind::Unpark,
+        }
+    }
+}

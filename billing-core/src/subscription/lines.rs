@@ -1,0 +1,259 @@
+//! The lines of an invoice: recurring prices, usage, proration.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::decision::Draft;
+use super::rejection::Rejection;
+use super::state::Term;
+use crate::calendar::Period;
+use crate::invoice::{InvoiceLine, LineKind};
+use crate::money::{Money, MoneyError};
+use crate::payment::Debit;
+use crate::plan::{BillingTiming, Plan};
+use crate::usage::add_quantities;
+use crate::{proration, rating};
+
+impl Draft<'_> {
+    /// The price of a period that begins, if the plan bills in advance and has a price.
+    pub(super) fn advance_line(&self, period: Period) -> Option<InvoiceLine> {
+        let plan = self.plan;
+        match plan.timing {
+            BillingTiming::InArrears => None,
+            BillingTiming::InAdvance if plan.price.is_zero() => None,
+            BillingTiming::InAdvance => {
+                let explanation = format!("{} for {}", plan.price, plan.interval);
+                Some(price_line(
+                    LineKind::RecurringInAdvance,
+                    plan,
+                    period,
+                    plan.price,
+                    explanation,
+                ))
+            }
+        }
+    }
+
+    /// What a plan in arrears costs from the last change, or the start of the term, until `until`.
+    pub(super) fn arrears_line(
+        &self,
+        plan: &Plan,
+        term: &Term,
+        until: DateTime<Utc>,
+    ) -> Result<Option<InvoiceLine>, Rejection> {
+        match plan.timing {
+            BillingTiming::InAdvance => return Ok(None),
+            BillingTiming::InArrears => {}
+        }
+        let whole = term.period;
+        let until = until.clamp(whole.start, whole.end);
+        let Ok(period) = Period::new(term.plan_since, until) else {
+            return Ok(None);
+        };
+        // Used is what was left at the change minus what is left now: exact parts of the whole period. Without
+        // proration only a period that was served to its end is due.
+        let (at_start, length) = proration::left(whole, term.plan_since, plan.proration);
+        let (at_end, _) = match plan.proration {
+            crate::plan::ProrationRule::Second => proration::left(whole, until, plan.proration),
+            crate::plan::ProrationRule::None if until >= whole.end => (0, length),
+            crate::plan::ProrationRule::None => (at_start, length),
+        };
+        let used = at_start.saturating_sub(at_end);
+        let amount = plan.price.fraction(used, length, plan.rounding)?;
+        if amount.is_zero() {
+            return Ok(None);
+        }
+        let explanation = if used == length {
+            format!("{} for {}", plan.price, plan.interval)
+        } else {
+            format!("{} x {}", plan.price, share(used, length))
+        };
+        Ok(Some(price_line(
+            LineKind::RecurringInArrears,
+            plan,
+            period,
+            amount,
+            explanation,
+        )))
+    }
+
+    /// The price of what is left of `period` from now on.
+    pub(super) fn proration_charge(
+        &self,
+        plan: &Plan,
+        period: Period,
+    ) -> Result<Option<InvoiceLine>, Rejection> {
+        match plan.timing {
+            BillingTiming::InArrears => return Ok(None),
+            BillingTiming::InAdvance => {}
+        }
+        let now = self.now();
+        let (left, length) = proration::left(period, now, plan.proration);
+        let amount = plan.price.fraction(left, length, plan.rounding)?;
+        let Ok(rest) = Period::new(now, period.end) else {
+            return Ok(None);
+        };
+        if amount.is_zero() {
+            return Ok(None);
+        }
+        let explanation = format!("{} x {}", plan.price, share(left, length));
+        Ok(Some(price_line(
+            LineKind::ProrationCharge,
+            plan,
+            rest,
+            amount,
+            explanation,
+        )))
+    }
+
+    /// What was paid for time after now and is not used, one line per debit; negative.
+    pub(super) fn proration_credits(
+        &self,
+        plan: &Plan,
+        debits: &[Debit],
+    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        let now = self.now();
+        let mut lines = Vec::new();
+        for debit in debits {
+            let unused = proration::unused(debit.amount, debit.period, now, plan.proration, plan.rounding)?;
+            let Ok(rest) = Period::new(now.max(debit.period.start), debit.period.end) else {
+                continue;
+            };
+            if unused.is_zero() {
+                continue;
+            }
+            let (left, length) = proration::left(debit.period, now, plan.proration);
+            let explanation = format!("unused {} x {}", debit.amount, share(left, length));
+            let mut line = price_line(
+                LineKind::ProrationCredit,
+                plan,
+                rest,
+                unused.checked_neg()?,
+                explanation,
+            );
+            line.source = Some(debit.source);
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    /// The usage from where it was last billed until `until`, rated by `plan`; moves the usage cursor there.
+    ///
+    /// Late usage of closed periods stands on lines of its own and draws on the allowance that is left.
+    pub(super) fn usage_lines(
+        &mut self,
+        plan: &Plan,
+        term: Option<&Term>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        let cursor = self.next.usage;
+        let Ok(window) = Period::new(cursor.from, until) else {
+            return Ok(Vec::new());
+        };
+        if plan.meters.is_empty() {
+            self.next.usage.from = until;
+            return Ok(Vec::new());
+        }
+        let usage = self.facts.usage.ok_or_else(|| self.missing("usage"))?;
+        let mut lines = Vec::new();
+        for (meter, used) in &usage.meters {
+            let Some(terms) = plan.meters.get(meter) else {
+                continue;
+            };
+            let allowance = match term {
+                // A plan that was in force for a part of the period grants that part of its allowance.
+                Some(term) => proration::allowance(terms.allowance, (term.plan_since, until), term.period),
+                None => terms.allowance,
+            };
+            let rate = |quantity: Decimal, allowance: Decimal| {
+                rating::rate(terms, quantity, allowance, plan.currency(), plan.rounding)
+            };
+            let line = |kind: LineKind, quantity: Decimal, rated: rating::Rated| InvoiceLine {
+                kind,
+                plan_id: plan.id,
+                meter: Some(meter.clone()),
+                period: window,
+                quantity,
+                unit_price: rated.unit_price,
+                amount: rated.amount,
+                explanation: rated.explanation,
+                source: None,
+            };
+            if !used.quantity.is_zero() {
+                lines.push(line(
+                    LineKind::Usage,
+                    used.quantity,
+                    rate(used.quantity, allowance)?,
+                ));
+            }
+            if !used.late_quantity.is_zero() {
+                let all =
+                    add_quantities(used.quantity, used.late_quantity).map_err(|_| MoneyError::Overflow {
+                        currency: plan.currency(),
+                    })?;
+                let rest = allowance
+                    .min(all)
+                    .checked_sub(allowance.min(used.quantity))
+                    .unwrap_or_default();
+                lines.push(line(
+                    LineKind::UsageAdjustment,
+                    used.late_quantity,
+                    rate(used.late_quantity, rest)?,
+                ));
+            }
+        }
+        self.next.usage.from = until;
+        self.next.usage.watermark = usage.watermark;
+        Ok(lines)
+    }
+
+    /// What is owed for time that is over at `until`: usage, and the price of a plan in arrears.
+    pub(super) fn closing_lines(
+        &mut self,
+        plan: &Plan,
+        term: Option<&Term>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        let mut lines = Vec::new();
+        if let Some(term) = term {
+            lines.extend(self.arrears_line(plan, term, until)?);
+        }
+        lines.extend(self.usage_lines(plan, term, until)?);
+        Ok(lines)
+    }
+}
+
+fn price_line(
+    kind: LineKind,
+    plan: &Plan,
+    period: Period,
+    amount: Money,
+    explanation: alloc::string::String,
+) -> InvoiceLine {
+    InvoiceLine {
+        kind,
+        plan_id: plan.id,
+        meter: None,
+        period,
+        quantity: Decimal::ONE,
+        unit_price: Some(plan.price.to_decimal()),
+        amount,
+        explanation,
+        source: None,
+    }
+}
+
+/// A part of a period in seconds where both are whole, else in microseconds.
+fn share(part: i64, whole: i64) -> alloc::string::String {
+    const SECOND: i64 = 1_000_000;
+    let whole_seconds = |micros: i64| {
+        (micros.checked_rem(SECOND) == Some(0)).then(|| micros.checked_div(SECOND).unwrap_or_default())
+    };
+    match (whole_seconds(part), whole_seconds(whole)) {
+        (Some(part), Some(whole)) => format!("{part} s / {whole} s"),
+        (Some(_) | None, Some(_) | None) => format!("{part} us / {whole} us"),
+    }
+}

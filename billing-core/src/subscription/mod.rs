@@ -1,0 +1,451 @@
+//! Subscriptions: their states, what can be asked of them, and what follows.
+//!
+//! One function decides: [`decide`] takes a subscription, a [`Command`], the [`Facts`] that a shell loaded and the
+//! [`Context`] (time, actor), and returns a [`Decision`] or a [`Rejection`]. It reads nothing and changes nothing.
+//! [`needs`] says which facts must be loaded, [`Subscription::next_due`] when to ask for [`Command::Advance`].
+//!
+//! # The transition table
+//!
+//! | from | command | to |
+//! |---|---|---|
+//! | - | create | `trial` if the plan has one and the tenant had none; `pending` if payment comes first; else `active` |
+//! | pending | payment settled | active, from the settlement on |
+//! | pending | not paid in time | canceled (abandoned) |
+//! | trial | trial over, payment method known and auto-renew on | active, first invoice collecting |
+//! | trial | trial over, otherwise | by the plan: expired without access, canceled, or moved to a named plan |
+//! | active | period over, cancel at period end | canceled |
+//! | active | period over, pause at period end | suspended (paused) |
+//! | active | period over, auto-renew | active, *renewing*; a due plan change is applied first |
+//! | active | period over, no auto-renew | expired, in grace |
+//! | renewing | payment settled | active |
+//! | renewing | payment failed | expired, in grace, dunning begins; suspended when no retry is left |
+//! | expired | renew | the invoice for the next period opens, or its open invoice is tried again |
+//! | expired | payment settled | active; within grace the new period starts where the old ended, after it at the settlement |
+//! | expired | payment failed | expired with the next retry set, or suspended when retries are spent |
+//! | suspended, unpaid | payment settled | active, from the settlement on |
+//! | suspended, unpaid or by an operator | reactivate | what it was, if that still runs; else active, a new period |
+//! | suspended, unpaid or by an operator | retention over | canceled |
+//! | suspended, paused | resume, or the resume date | active, a new period |
+//! | any but canceled | cancel now / at period end | canceled / flagged |
+//! | active, trial | change plan now / at period end | same state, new plan, prorated when now / flagged |
+//! | active, trial, expired | suspend | suspended |
+//! | active | pause now / at period end | suspended (paused) / flagged |
+//!
+//! What is not in the table is refused with what was tried, the state, and what is allowed.
+//!
+//! # Invariants
+//!
+//! - **One open invoice.** A subscription has at most one open invoice. A step that bills while one is open withdraws
+//!   it, and what is owed of it all the same (usage, prices in arrears) moves to the new invoice.
+//! - **Usage tiles.** The windows of usage that are billed follow each other without a gap or an overlap, from the
+//!   end of the trial (or the creation) to the end.
+//! - **Advance is idempotent.** A step that was taken is not due any more.
+
+mod cancel;
+mod change;
+mod command;
+mod create;
+mod decision;
+mod lines;
+mod pause;
+mod rejection;
+mod renewal;
+mod settlement;
+mod standing;
+mod state;
+mod suspend;
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::audit::{AuditAction, ChainHead, Details};
+use crate::calendar::{self, Anchor, CalendarError};
+use crate::id::{InvoiceId, PaymentMethodId, PlanId, ProductCode, SubscriptionId, TenantId};
+use crate::money::Money;
+use crate::plan::{Plan, TrialEnd};
+use crate::usage::UsageQuery;
+
+pub use command::{Command, CommandKind, UnusedOnCancel, UnusedOnPause, When};
+pub use create::{Create, CreateFacts, create};
+pub use decision::{Context, Decision, Effect, Facts, InvoiceClosed, TrialGrant};
+pub use rejection::Rejection;
+pub use standing::Standing;
+pub use state::{
+    Active, AtPeriodEnd, CancelCause, Canceled, Carried, Expired, ExpiredCause, Held, Pending, State, Status,
+    Suspended, Suspension, Term, Trialing,
+};
+
+use decision::Draft;
+
+/// A tenant's subscription to a plan.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Subscription {
+    /// Its id, given by the engine.
+    pub id: SubscriptionId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The product line.
+    pub product: ProductCode,
+    /// The version of the plan in force.
+    pub plan_id: PlanId,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// Where its periods are counted from, in its billing zone.
+    pub anchor: Anchor,
+    /// Which period from the anchor is to be bought next.
+    pub next_index: u32,
+    /// Grace and restricted stage of the plan in force, so that access needs no plan.
+    pub access: AccessTerms,
+    /// Whether it renews by itself.
+    pub auto_renew: bool,
+    /// The payment method, if one is known.
+    pub payment_method: Option<PaymentMethodId>,
+    /// How far its usage is billed.
+    pub usage: UsageCursor,
+    /// Credit for later invoices; never negative.
+    pub credit: Money,
+    /// How many invoices it has had.
+    pub invoices: u32,
+    /// The runaway guard's count.
+    pub guard: LineGuard,
+    /// Since when it is parked by the runaway guard, if it is.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// The end of its audit chain.
+    pub audit: ChainHead,
+    /// Counts its decisions, from 1: what a commit is guarded by.
+    pub version: u64,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// What access needs to know of a plan after paid time is over.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct AccessTerms {
+    /// For how many days everything stays.
+    pub grace_period_days: u32,
+    /// For how many days after that the restricted features stay; 0 for no such stage.
+    pub restricted_days: u32,
+}
+
+impl AccessTerms {
+    /// Those of `plan`.
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            grace_period_days: plan.grace_period_days,
+            restricted_days: plan.restricted.as_ref().map_or(0, |restricted| restricted.days),
+        }
+    }
+
+    /// When grace and the restricted stage end for paid time that ended at `ended_at`.
+    pub(crate) fn ends(
+        self,
+        ended_at: DateTime<Utc>,
+        anchor: &Anchor,
+    ) -> Result<(DateTime<Utc>, DateTime<Utc>), CalendarError> {
+        let grace_ends_at = calendar::add_days(ended_at, self.grace_period_days, anchor.zone)?;
+        let restricted_ends_at = calendar::add_days(grace_ends_at, self.restricted_days, anchor.zone)?;
+        Ok((grace_ends_at, restricted_ends_at))
+    }
+}
+
+/// How far the usage of a subscription is billed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct UsageCursor {
+    /// From when on usage is charged at all: the end of the trial, or the creation.
+    pub origin: DateTime<Utc>,
+    /// From when on usage is not billed yet.
+    pub from: DateTime<Utc>,
+    /// How far the store's record of events was read at the last billing; what comes later for before is late.
+    pub watermark: u64,
+}
+
+/// The runaway guard's count of invoice lines.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct LineGuard {
+    /// The (UTC) day that is counted.
+    pub day: NaiveDate,
+    /// How many lines it has seen.
+    pub lines: u32,
+}
+
+impl Subscription {
+    /// The plain name of its state. Not whether the tenant has access: see [`standing`](Self::standing).
+    pub const fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// Whether it counts as one of its product line: in every state but canceled.
+    pub const fn is_live(&self) -> bool {
+        match self.state.status() {
+            Status::Pending | Status::Trial | Status::Active | Status::Expired | Status::Suspended => true,
+            Status::Canceled => false,
+        }
+    }
+
+    /// When the next step falls due by time alone: when a shell should ask for [`Command::Advance`].
+    ///
+    /// `None` while it waits for something else (a payment, a person) or has ended.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        if self.parked_at.is_some() {
+            None
+        } else {
+            self.state.next_due()
+        }
+    }
+
+    /// The period that runs or was last begun.
+    pub const fn term(&self) -> Option<&Term> {
+        match &self.state {
+            State::Active(active) => Some(&active.term),
+            State::Expired(expired) => expired.resumes.as_ref(),
+            State::Pending(_) | State::Trial(_) | State::Suspended(_) | State::Canceled(_) => None,
+        }
+    }
+}
+
+/// What a shell must load before it asks for a decision.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// The usage to be billed.
+    pub usage: Option<UsageQuery>,
+    /// The plan to move to.
+    pub target: Option<PlanId>,
+    /// The invoice.
+    pub invoice: Option<InvoiceId>,
+    /// The plans of the tenant's other live subscriptions.
+    pub siblings: bool,
+}
+
+/// Tells what must be loaded to decide `command` at `now`; `plan` is the plan in force.
+///
+/// It may ask for more than a refusal would have needed, never for less than an acceptance does.
+pub fn needs(current: &Subscription, command: &Command, plan: &Plan, now: DateTime<Utc>) -> Needs {
+    let until = usage_until(current, command, now).filter(|until| *until > current.usage.from);
+    let usage = until.filter(|_| !plan.meters.is_empty()).map(|until| UsageQuery {
+        tenant_id: current.tenant_id,
+        origin: current.usage.origin,
+        from: current.usage.from,
+        until,
+        watermark: current.usage.watermark,
+    });
+    let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
+        Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
+        Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) | None => None,
+    };
+    let target = match (command, &current.state) {
+        (Command::ChangePlan { plan_id, .. }, _) => Some(*plan_id),
+        (Command::Advance, State::Trial(trial)) => {
+            let otherwise = match plan.trial.as_ref().map(|terms| terms.without_payment_method) {
+                Some(TrialEnd::MoveTo { plan_id }) => Some(plan_id),
+                Some(TrialEnd::Expire | TrialEnd::Cancel) | None => None,
+            };
+            scheduled(&trial.at_end).or(otherwise)
+        }
+        (Command::Advance, State::Active(active)) => scheduled(&active.at_end),
+        (Command::Renew, State::Expired(expired)) => scheduled(&expired.at_end),
+        _ => None,
+    };
+    let open = current.state.collection().map(|collection| collection.invoice_id);
+    let invoice = match (command, &current.state) {
+        (Command::RecordPayment { invoice_id, .. }, _) => Some(*invoice_id),
+        (Command::Advance, State::Pending(_) | State::Suspended(_)) => open,
+        (Command::Advance, _) => None,
+        (Command::Renew | Command::Cancel { .. } | Command::Reactivate | Command::Resume, _) => open,
+        _ => None,
+    };
+    Needs {
+        usage,
+        target,
+        invoice,
+        siblings: matches!(command, Command::ChangePlan { .. }),
+    }
+}
+
+/// Until when usage is billed by `command`, if it bills usage.
+fn usage_until(current: &Subscription, command: &Command, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match (command, &current.state) {
+        (Command::Advance, State::Active(_) | State::Suspended(_)) => current.next_due(),
+        (
+            Command::Cancel { when: When::Now, .. }
+            | Command::Pause { when: When::Now, .. }
+            | Command::ChangePlan {
+                when: Some(When::Now) | None,
+                ..
+            },
+            State::Active(_),
+        )
+        | (Command::Cancel { .. }, State::Expired(_) | State::Suspended(_))
+        | (Command::Reactivate | Command::Resume, State::Suspended(_)) => Some(now),
+        _ => None,
+    }
+}
+
+/// The longest reason, reference or provider code that is kept.
+const TEXT_MAX: usize = 500;
+const REFERENCE_MAX: usize = 255;
+
+/// Decides `command` for `current`: what follows, or why not.
+///
+/// # Errors
+///
+/// In order: the fields of the command ([`Rejection::ReasonLength`] to [`Rejection::SettledInFuture`]), the state
+/// ([`Rejection::WrongState`] to [`Rejection::NothingScheduled`]), then what the business forbids, each in the order
+/// in which [`Rejection`] lists them.
+///
+/// # Example: a decision is data
+///
+/// See [`create`](create()) for one that runs.
+pub fn decide(
+    current: &Subscription,
+    command: &Command,
+    facts: &Facts<'_>,
+    context: &Context<'_>,
+) -> Result<Decision, Rejection> {
+    check_fields(command, context)?;
+    let kind = command.kind();
+    let (status, allowed) = (current.status(), kind.allowed());
+    if !allowed.contains(&status) {
+        return Err(Rejection::WrongState {
+            id: current.id,
+            command: kind,
+            status,
+            allowed,
+        });
+    }
+    let draft = Draft::new(current.clone(), kind, *facts, *context);
+    if facts.plan.id != current.plan_id {
+        return Err(draft.missing("the plan in force"));
+    }
+    match command {
+        Command::Advance => match renewal::advance(draft, current) {
+            Err(Rejection::Runaway { found, max, .. }) => Ok(park(current, found, max, facts, context)),
+            decided => decided,
+        },
+        Command::Renew => renewal::renew(draft, current),
+        Command::Cancel { when, reason, unused } => cancel::cancel(draft, current, *when, reason, *unused),
+        Command::UndoCancel => cancel::undo(draft, current),
+        Command::Suspend { reason } => suspend::suspend(draft, current, reason),
+        Command::Reactivate => suspend::reactivate(draft, current),
+        Command::Pause {
+            when,
+            resume_at,
+            unused,
+        } => pause::pause(draft, current, *when, *resume_at, *unused),
+        Command::Resume => pause::resume(draft, current, context.now),
+        Command::ChangePlan {
+            plan_id,
+            when,
+            tenant,
+        } => change::change(draft, current, *plan_id, *when, tenant),
+        Command::DropPendingChange => change::drop_pending(draft, current),
+        Command::SetPaymentMethod { payment_method } => {
+            let mut draft = draft;
+            draft.next.payment_method = *payment_method;
+            draft.record(
+                AuditAction::PaymentMethodSet,
+                Details::new().flag("known", payment_method.is_some()),
+            );
+            Ok(draft.finish(current.state.clone()))
+        }
+        Command::SetAutoRenew { auto_renew } => {
+            let mut draft = draft;
+            draft.next.auto_renew = *auto_renew;
+            draft.record(
+                AuditAction::AutoRenewSet,
+                Details::new().flag("auto_renew", *auto_renew),
+            );
+            Ok(draft.finish(current.state.clone()))
+        }
+        Command::RecordPayment { invoice_id, outcome } => {
+            settlement::record(draft, current, *invoice_id, outcome)
+        }
+        Command::Unpark => {
+            let mut draft = draft;
+            if draft.next.parked_at.take().is_none() {
+                return Err(Rejection::NotParked { id: current.id });
+            }
+            draft.next.guard.lines = 0;
+            draft.record(AuditAction::Unparked, Details::new());
+            Ok(draft.finish(current.state.clone()))
+        }
+    }
+}
+
+/// Stops billing until a human looks: the step that would have gone over the limit is not taken.
+fn park(current: &Subscription, found: u32, max: u32, facts: &Facts<'_>, context: &Context<'_>) -> Decision {
+    let mut draft = Draft::new(current.clone(), CommandKind::Advance, *facts, *context);
+    draft.next.parked_at = Some(context.now);
+    draft.record(
+        AuditAction::Parked,
+        Details::new().number("lines", found).number("max", max),
+    );
+    draft.finish(current.state.clone())
+}
+
+fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejection> {
+    use crate::payment::PaymentOutcome;
+
+    let length = |text: &str, max: usize| {
+        let found = text.chars().count();
+        if found == 0 || found > max {
+            Err(found)
+        } else {
+            Ok(())
+        }
+    };
+    match command {
+        Command::Cancel { reason, .. } | Command::Suspend { reason } => {
+            length(reason, TEXT_MAX).map_err(|found| Rejection::ReasonLength { max: TEXT_MAX, found })
+        }
+        Command::RecordPayment { outcome, .. } => {
+            let (PaymentOutcome::Settled { reference: text, .. } | PaymentOutcome::Failed { code: text, .. }) =
+                outcome;
+            length(text, REFERENCE_MAX).map_err(|found| Rejection::ReferenceLength {
+                max: REFERENCE_MAX,
+                found,
+            })?;
+            match outcome {
+                PaymentOutcome::Settled { settled_at, .. } if *settled_at > context.now => {
+                    Err(Rejection::SettledInFuture {
+                        settled_at: *settled_at,
+                        now: context.now,
+                    })
+                }
+                PaymentOutcome::Settled { .. } | PaymentOutcome::Failed { .. } => Ok(()),
+            }
+        }
+        Command::Advance
+        | Command::Renew
+        | Command::UndoCancel
+        | Command::Reactivate
+        | Command::Pause { .. }
+        | Command::Resume
+        | Command::ChangePlan { .. }
+        | Command::DropPendingChange
+        | Command::SetPaymentMethod { .. }
+        | Command::SetAutoRenew { .. }
+        | Command::Unpark => Ok(()),
+    }
+}

@@ -1,0 +1,404 @@
+//! One struct per state, holding just what is valid there.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+
+use crate::calendar::Period;
+use crate::id::PlanId;
+use crate::payment::{Collection, Debit};
+
+/// The plain name of a state.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a state is added"
+)]
+pub enum Status {
+    /// Waits for its first payment.
+    Pending,
+    /// In its trial.
+    Trial,
+    /// Runs; the period may be paid or its invoice be collected.
+    Active,
+    /// Its paid time is over; in grace, restricted or lapsed by time.
+    Expired,
+    /// Stopped: unpaid, by an operator, or paused by the customer.
+    Suspended,
+    /// Ended for good.
+    Canceled,
+}
+
+impl Status {
+    /// The stable code, as in JSON.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Trial => "trial",
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Suspended => "suspended",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl core::fmt::Display for Status {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// The state of a subscription.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "status", rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a state is added"
+)]
+pub enum State {
+    /// See [`Pending`].
+    Pending(Pending),
+    /// See [`Trialing`].
+    Trial(Trialing),
+    /// See [`Active`].
+    Active(Active),
+    /// See [`Expired`].
+    Expired(Expired),
+    /// See [`Suspended`].
+    Suspended(Suspended),
+    /// See [`Canceled`].
+    Canceled(Canceled),
+}
+
+/// Payment comes first: nothing is granted until the first invoice is paid.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Pending {
+    /// Unpaid by then, it is abandoned.
+    pub pay_by: DateTime<Utc>,
+    /// The first invoice.
+    pub collection: Collection,
+}
+
+/// A trial: everything is granted, nothing is charged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Trialing {
+    /// When it began.
+    pub trial_starts_at: DateTime<Utc>,
+    /// When it is over.
+    pub trial_ends_at: DateTime<Utc>,
+    /// What was scheduled for the end of the trial.
+    pub at_end: Option<AtPeriodEnd>,
+}
+
+/// A period runs. While `collection` is there the subscription is *renewing*: the invoice that pays for the period,
+/// or for a plan change inside it, is being collected.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Active {
+    /// The period that runs.
+    pub term: Term,
+    /// The open invoice, if there is one.
+    pub collection: Option<Collection>,
+    /// What was scheduled for the end of the period.
+    pub at_end: Option<AtPeriodEnd>,
+}
+
+/// A period of service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Term {
+    /// From when until when.
+    pub period: Period,
+    /// Since when the plan has been in force in this period: its start, or the last change.
+    pub plan_since: DateTime<Utc>,
+    /// What was paid for time of this period; what a credit for unused time is computed from.
+    pub debits: Vec<Debit>,
+}
+
+/// What happens instead of a renewal when the period is over. There is at most one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an action is added"
+)]
+pub enum AtPeriodEnd {
+    /// It is canceled.
+    Cancel {
+        /// Why, in the customer's or operator's words.
+        reason: String,
+    },
+    /// It is paused.
+    Pause {
+        /// When it resumes by itself.
+        resume_at: Option<DateTime<Utc>>,
+    },
+    /// It is renewed on another plan.
+    ChangePlan {
+        /// The version of the plan.
+        plan_id: PlanId,
+    },
+}
+
+/// Paid time is over. Access goes on in grace, then in part, then ends: by time alone, without another step.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Expired {
+    /// Why.
+    pub cause: ExpiredCause,
+    /// When paid time ended.
+    pub ended_at: DateTime<Utc>,
+    /// Until when everything stays; equal to `ended_at` without grace.
+    pub grace_ends_at: DateTime<Utc>,
+    /// Until when the restricted features stay; equal to `grace_ends_at` without that stage.
+    pub restricted_ends_at: DateTime<Utc>,
+    /// The period that a settlement within grace goes on with.
+    pub resumes: Option<Term>,
+    /// The open invoice, if there is one.
+    pub collection: Option<Collection>,
+    /// What was scheduled for the end of the period that `resumes` holds.
+    pub at_end: Option<AtPeriodEnd>,
+}
+
+/// Why paid time is over.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a cause is added"
+)]
+pub enum ExpiredCause {
+    /// The trial is over and no payment method is known.
+    TrialEnded,
+    /// Automatic renewal is off.
+    NotRenewed,
+    /// The payment failed.
+    PaymentFailed,
+}
+
+/// Stopped: no access, no new charge.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Suspended {
+    /// Since when.
+    pub suspended_at: DateTime<Utc>,
+    /// Why, and what it was before.
+    pub suspension: Suspension,
+}
+
+/// Why a subscription is stopped, and what is needed to put it back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "cause", rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a cause is added"
+)]
+pub enum Suspension {
+    /// The retries are spent.
+    Unpaid {
+        /// Unpaid by then, it is canceled.
+        retention_ends_at: DateTime<Utc>,
+        /// What it was.
+        held: Expired,
+    },
+    /// An operator stopped it. A payment does not put it back.
+    Operator {
+        /// Why.
+        reason: String,
+        /// Not reactivated by then, it is canceled.
+        retention_ends_at: DateTime<Utc>,
+        /// What it was.
+        held: Held,
+    },
+    /// The customer asked for a pause.
+    Paused {
+        /// When it resumes by itself.
+        resume_at: Option<DateTime<Utc>>,
+        /// Paid time that was not used, to be served after the pause.
+        carried: Option<Carried>,
+        /// The invoice for what was used before the pause, if it is open.
+        collection: Option<Collection>,
+    },
+}
+
+/// What an operator's suspension holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "status", rename_all = "snake_case")
+)]
+#[expect(clippy::exhaustive_enums, reason = "the states that can be suspended")]
+pub enum Held {
+    /// See [`Trialing`].
+    Trial(Trialing),
+    /// See [`Active`].
+    Active(Active),
+    /// See [`Expired`].
+    Expired(Expired),
+}
+
+/// Paid time that a pause set aside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Carried {
+    /// How much, in microseconds; more than zero.
+    pub left_micros: i64,
+    /// What was paid for it.
+    pub debits: Vec<Debit>,
+}
+
+/// Ended for good. Only the invoice for what was used may still be collected.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Canceled {
+    /// When it ended.
+    pub canceled_at: DateTime<Utc>,
+    /// Why.
+    pub cause: CancelCause,
+    /// The closing invoice, if it is open.
+    pub collection: Option<Collection>,
+}
+
+/// Why a subscription ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "cause", rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when a cause is added"
+)]
+pub enum CancelCause {
+    /// It was asked for.
+    Requested {
+        /// Why, in the customer's or operator's words.
+        reason: String,
+    },
+    /// The first invoice was not paid in time.
+    Abandoned,
+    /// The trial was over, no payment method was known, and the plan says so.
+    TrialEnded,
+    /// It was suspended for longer than the plan keeps it.
+    RetentionOver,
+}
+
+impl State {
+    /// The plain name.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Pending(_) => Status::Pending,
+            Self::Trial(_) => Status::Trial,
+            Self::Active(_) => Status::Active,
+            Self::Expired(_) => Status::Expired,
+            Self::Suspended(_) => Status::Suspended,
+            Self::Canceled(_) => Status::Canceled,
+        }
+    }
+
+    /// The open invoice and where collecting it stands.
+    pub const fn collection(&self) -> Option<&Collection> {
+        match self {
+            Self::Pending(pending) => Some(&pending.collection),
+            Self::Trial(_) => None,
+            Self::Active(active) => active.collection.as_ref(),
+            Self::Expired(expired) => expired.collection.as_ref(),
+            Self::Suspended(suspended) => match &suspended.suspension {
+                Suspension::Unpaid { held, .. } => held.collection.as_ref(),
+                Suspension::Operator { held, .. } => match held {
+                    Held::Trial(_) => None,
+                    Held::Active(active) => active.collection.as_ref(),
+                    Held::Expired(expired) => expired.collection.as_ref(),
+                },
+                Suspension::Paused { collection, .. } => collection.as_ref(),
+            },
+            Self::Canceled(canceled) => canceled.collection.as_ref(),
+        }
+    }
+
+    /// When the next step falls due by time alone.
+    pub(crate) fn next_due(&self) -> Option<DateTime<Utc>> {
+        let retry = |collection: &Option<Collection>| collection.as_ref().and_then(Collection::next_due);
+        match self {
+            Self::Pending(pending) => Some(pending.pay_by),
+            Self::Trial(trial) => Some(trial.trial_ends_at),
+            // While an invoice is collected its payment decides what comes next, not time.
+            Self::Active(active) if active.collection.is_some() => None,
+            Self::Active(active) => Some(active.term.period.end),
+            Self::Expired(expired) => retry(&expired.collection),
+            Self::Suspended(suspended) => match &suspended.suspension {
+                Suspension::Unpaid {
+                    retention_ends_at, ..
+                }
+                | Suspension::Operator {
+                    retention_ends_at, ..
+                } => Some(*retention_ends_at),
+                Suspension::Paused {
+                    resume_at,
+                    collection,
+                    ..
+                } => [*resume_at, retry(collection)].into_iter().flatten().min(),
+            },
+            Self::Canceled(canceled) => retry(&canceled.collection),
+        }
+    }
+}

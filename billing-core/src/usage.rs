@@ -1,0 +1,420 @@
+//! Usage events, and what a period of them adds up to.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+
+use crate::id::{IdempotencyKey, MeterCode, TenantId};
+use crate::plan::DECIMALS_MAX;
+
+/// The largest quantity of one event: a million of them still add up exactly.
+pub const QUANTITY_MAX: Decimal = Decimal::from_parts(1_410_065_408, 2, 0, false, 0);
+
+/// How far ahead of the engine's clock an event may be: what badly set clocks are off by, not more.
+pub const AHEAD_MAX: TimeDelta = match TimeDelta::try_hours(1) {
+    Some(hour) => hour,
+    None => TimeDelta::zero(),
+};
+
+/// Something that a tenant used. It belongs to the period of `occurred_at`, whenever it is recorded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct UsageEvent {
+    /// The same key again with the same content changes nothing; with other content it is refused.
+    pub idempotency_key: IdempotencyKey,
+    /// Who used it.
+    pub tenant_id: TenantId,
+    /// What was measured.
+    pub meter: MeterCode,
+    /// How much, in the meter's unit: 0 to [`QUANTITY_MAX`], at most [`DECIMALS_MAX`] decimals.
+    pub quantity: Decimal,
+    /// When it was used.
+    pub occurred_at: DateTime<Utc>,
+    /// What else is known of it, such as a region or a model.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Why an event was not recorded. Nothing has changed. When several apply, the first listed is returned.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "reason", rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum UsageRefusal {
+    /// The key is known, with other content.
+    #[error("usage event `{idempotency_key}` was recorded before with another {field}")]
+    KeyReused {
+        /// The key.
+        idempotency_key: IdempotencyKey,
+        /// The first field that differs.
+        field: UsageField,
+    },
+    /// The quantity is below zero.
+    #[error("usage quantity must not be negative, got {quantity}")]
+    Negative {
+        /// What came.
+        quantity: Decimal,
+    },
+    /// The quantity is above [`QUANTITY_MAX`].
+    #[error("usage quantity must be at most {QUANTITY_MAX}, got {quantity}")]
+    TooLarge {
+        /// What came.
+        quantity: Decimal,
+    },
+    /// The quantity has more than [`DECIMALS_MAX`] decimals.
+    #[error("usage quantity must have at most {DECIMALS_MAX} decimals, got {quantity}")]
+    TooPrecise {
+        /// What came.
+        quantity: Decimal,
+    },
+    /// The event says that it happened in the future, by more than [`AHEAD_MAX`].
+    #[error("usage event occurred at {occurred_at}, which is after {now}")]
+    InFuture {
+        /// What came.
+        occurred_at: DateTime<Utc>,
+        /// The engine's time.
+        now: DateTime<Utc>,
+    },
+}
+
+/// The parts of an event that its key stands for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(clippy::exhaustive_enums, reason = "the fields of an event")]
+pub enum UsageField {
+    /// What was measured.
+    Meter,
+    /// How much.
+    Quantity,
+    /// When.
+    OccurredAt,
+    /// What else.
+    Properties,
+}
+
+impl core::fmt::Display for UsageField {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Meter => "meter",
+            Self::Quantity => "quantity",
+            Self::OccurredAt => "occurred_at",
+            Self::Properties => "properties",
+        })
+    }
+}
+
+/// What became of one event of a batch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an outcome is added"
+)]
+pub enum UsageOutcome {
+    /// Recorded.
+    Accepted,
+    /// Recorded before with the same content; nothing has changed.
+    Duplicate,
+    /// Not recorded.
+    Refused(UsageRefusal),
+}
+
+impl UsageEvent {
+    /// Whether the event can be recorded at `now`.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`UsageRefusal::Negative`], [`UsageRefusal::TooLarge`], [`UsageRefusal::TooPrecise`],
+    /// [`UsageRefusal::InFuture`].
+    pub fn check(&self, now: DateTime<Utc>) -> Result<(), UsageRefusal> {
+        let Self {
+            quantity,
+            occurred_at,
+            ..
+        } = *self;
+        if quantity < Decimal::ZERO {
+            return Err(UsageRefusal::Negative { quantity });
+        }
+        if quantity > QUANTITY_MAX {
+            return Err(UsageRefusal::TooLarge { quantity });
+        }
+        if quantity.normalize().scale() > DECIMALS_MAX {
+            return Err(UsageRefusal::TooPrecise { quantity });
+        }
+        if now
+            .checked_add_signed(AHEAD_MAX)
+            .is_some_and(|latest| occurred_at > latest)
+        {
+            return Err(UsageRefusal::InFuture { occurred_at, now });
+        }
+        Ok(())
+    }
+
+    /// What to answer when this event comes and `recorded`, with the same tenant and key, is there already.
+    ///
+    /// Quantities are compared as numbers: `1.50` is `1.5`.
+    pub fn compare(&self, recorded: &Self) -> UsageOutcome {
+        let differs = [
+            (self.meter != recorded.meter, UsageField::Meter),
+            (self.quantity != recorded.quantity, UsageField::Quantity),
+            (self.occurred_at != recorded.occurred_at, UsageField::OccurredAt),
+            (self.properties != recorded.properties, UsageField::Properties),
+        ];
+        match differs.into_iter().find(|(differs, _)| *differs) {
+            None => UsageOutcome::Duplicate,
+            Some((_, field)) => UsageOutcome::Refused(UsageRefusal::KeyReused {
+                idempotency_key: self.idempotency_key.clone(),
+                field,
+            }),
+        }
+    }
+}
+
+/// Which usage a decision needs: that of `tenant_id` in `[from, until)`, and what came late for before.
+///
+/// Late is what occurred in `[origin, from)` but was recorded after the watermark, when its period was closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UsageQuery {
+    /// Whose usage.
+    pub tenant_id: TenantId,
+    /// From when on the subscription bills usage at all.
+    pub origin: DateTime<Utc>,
+    /// From when on usage is not billed yet.
+    pub from: DateTime<Utc>,
+    /// Until when it is to be billed now.
+    pub until: DateTime<Utc>,
+    /// How far the store's record was read the last time usage was billed.
+    pub watermark: u64,
+}
+
+/// The usage that a [`UsageQuery`] found, read in one snapshot of the store.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// What each meter adds up to; a meter without events is not here.
+    pub meters: BTreeMap<MeterCode, MeterUsage>,
+    /// The store's record up to which events were seen. An event recorded later for this time is late.
+    pub watermark: u64,
+}
+
+/// What one meter adds up to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MeterUsage {
+    /// The quantity that occurred in the time asked for.
+    pub quantity: Decimal,
+    /// The quantity that occurred before and was recorded too late for its own period.
+    pub late_quantity: Decimal,
+    /// How many events make up the two.
+    pub events: u64,
+}
+
+/// A sum of quantities needs more digits than there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the sum of usage quantities does not fit")]
+#[non_exhaustive]
+pub struct UsageOverflow;
+
+/// The exact sum; a plain decimal addition would drop digits in silence when they do not fit.
+///
+/// # Errors
+///
+/// [`UsageOverflow`].
+pub fn add_quantities(left: Decimal, right: Decimal) -> Result<Decimal, UsageOverflow> {
+    let (left, right) = (left.normalize(), right.normalize());
+    let sum = left.checked_add(right).ok_or(UsageOverflow)?;
+    if sum.is_zero() || sum.scale() >= left.scale().max(right.scale()) {
+        Ok(sum)
+    } else {
+        Err(UsageOverflow)
+    }
+}
+
+impl Usage {
+    /// Counts one event of the query into the totals.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageOverflow`].
+    pub fn add(
+        &mut self,
+        query: &UsageQuery,
+        event: &UsageEvent,
+        sequence: u64,
+    ) -> Result<(), UsageOverflow> {
+        let in_time = query.from <= event.occurred_at && event.occurred_at < query.until;
+        let late =
+            query.origin <= event.occurred_at && event.occurred_at < query.from && sequence > query.watermark;
+        if in_time || late {
+            self.count(&event.meter, event.quantity, late)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a quantity that is known to be in time or late; what a store does that filters by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageOverflow`].
+    pub fn count(&mut self, meter: &MeterCode, quantity: Decimal, late: bool) -> Result<(), UsageOverflow> {
+        if !self.meters.contains_key(meter) {
+            self.meters.insert(meter.clone(), MeterUsage::default());
+        }
+        if let Some(total) = self.meters.get_mut(meter) {
+            let part = if late {
+                &mut total.late_quantity
+            } else {
+                &mut total.quantity
+            };
+            *part = add_quantities(*part, quantity)?;
+            total.events = total.events.saturating_add(1);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(quantity: &str) -> UsageEvent {
+        UsageEvent {
+            idempotency_key: IdempotencyKey::new("k").unwrap(),
+            tenant_id: TenantId::new(Uuid::from_u128(1)),
+            meter: MeterCode::new("api").unwrap(),
+            quantity: quantity.parse().unwrap(),
+            occurred_at: at(100),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn each_refusal_in_its_order_then_acceptance() {
+        assert_eq!(QUANTITY_MAX.to_string(), "10000000000");
+        let mut event = event("-10000000001.0000000000001");
+        event.occurred_at = at(3701);
+        for (quantity, message) in [
+            (
+                "-10000000001.0000000000001",
+                "usage quantity must not be negative, got -10000000001.0000000000001",
+            ),
+            (
+                "10000000000.0000000000001",
+                "usage quantity must be at most 10000000000, got 10000000000.0000000000001",
+            ),
+            (
+                "0.0000000000001",
+                "usage quantity must have at most 12 decimals, got 0.0000000000001",
+            ),
+            (
+                "10000000000",
+                "usage event occurred at 1970-01-01 01:01:41 UTC, which is after 1970-01-01 00:01:40 UTC",
+            ),
+        ] {
+            event.quantity = quantity.parse().unwrap();
+            assert_eq!(event.check(at(100)).unwrap_err().to_string(), message);
+        }
+        event.occurred_at = at(3700);
+        assert_eq!(event.check(at(100)), Ok(()));
+    }
+
+    #[test]
+    fn the_same_key_again_is_a_duplicate_or_names_the_field_that_differs() {
+        let first = event("1.5");
+        assert_eq!(event("1.50").compare(&first), UsageOutcome::Duplicate);
+        let refused = |again: &UsageEvent| match again.compare(&first) {
+            UsageOutcome::Refused(refusal) => refusal.to_string(),
+            outcome => panic!("{outcome:?}"),
+        };
+        let mut again = event("2");
+        again.properties.insert("region".into(), "eu".into());
+        assert_eq!(
+            refused(&again),
+            "usage event `k` was recorded before with another quantity"
+        );
+        again.quantity = first.quantity;
+        assert_eq!(
+            refused(&again),
+            "usage event `k` was recorded before with another properties"
+        );
+        again.occurred_at = at(101);
+        assert_eq!(
+            refused(&again),
+            "usage event `k` was recorded before with another occurred_at"
+        );
+        again.meter = MeterCode::new("gb").unwrap();
+        assert_eq!(
+            refused(&again),
+            "usage event `k` was recorded before with another meter"
+        );
+    }
+
+    #[test]
+    fn an_event_is_in_time_late_or_not_of_the_query() {
+        let query = UsageQuery {
+            tenant_id: TenantId::new(Uuid::from_u128(1)),
+            origin: at(10),
+            from: at(20),
+            until: at(30),
+            watermark: 5,
+        };
+        let mut usage = Usage::default();
+        for (seconds, sequence) in [(9, 6), (10, 5), (10, 6), (19, 6), (20, 1), (29, 9), (30, 9)] {
+            let event = UsageEvent {
+                occurred_at: at(seconds),
+                ..event("1")
+            };
+            usage.add(&query, &event, sequence).unwrap();
+        }
+        let total = usage.meters[&MeterCode::new("api").unwrap()];
+        assert_eq!(
+            (total.quantity, total.late_quantity, total.events),
+            (2.into(), 2.into(), 4)
+        );
+    }
+
+    #[test]
+    fn a_sum_that_would_lose_a_digit_is_refused() {
+        let most = Decimal::MAX;
+        let tiny: Decimal = "0.000000000001".parse().unwrap();
+        assert_eq!(most.checked_add(tiny), Some(most), "the reason for the check");
+        assert_eq!(add_quantities(most, tiny), Err(UsageOverflow));
+        assert_eq!(add_quantities(most, most), Err(UsageOverflow));
+    }
+
+    proptest! {
+        #[test]
+        fn order_never_changes_a_sum(mut parts in prop::collection::vec((0_i64..1_000_000_000, 0_u32..=12), 1..50)) {
+            let sum = |parts: &[(i64, u32)]| {
+                parts.iter().try_fold(Decimal::ZERO, |sum, (n, scale)| add_quantities(sum, Decimal::new(*n, *scale)))
+            };
+            let forward = sum(&parts).unwrap();
+            parts.reverse();
+            prop_assert_eq!(sum(&parts).unwrap(), forward);
+        }
+    }
+}
