@@ -133,6 +133,13 @@ impl AuditAction {
 )]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -453,5 +460,237 @@ impl Details {
     pub(crate) fn finish(mut self) -> String {
         self.json.push('}');
         self.json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ID: SubscriptionId = SubscriptionId::new(Uuid::from_u128(1));
+    const OTHER: SubscriptionId = SubscriptionId::new(Uuid::from_u128(2));
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn named(name: &str) -> ActorName {
+        ActorName::new(name).unwrap()
+    }
+
+    fn chain(id: SubscriptionId, entries: i64) -> (Vec<AuditEntry>, ChainHead) {
+        let mut head = ChainHead::default();
+        let actor = Actor::User(named("u1"));
+        let entries = (0..entries).map(|second| {
+            let details = Details::new().number("n", second).finish();
+            let by = (&actor, Some([192, 0, 2, 1].into()));
+            AuditEntry::seal(&mut head, id, at(second), by, AuditAction::Renewed, details)
+        });
+        (entries.collect(), head)
+    }
+
+    #[track_caller]
+    fn check(entries: &[AuditEntry], head: ChainHead, message: &str) {
+        let fault = verify(ID, ChainHead::default(), entries, head).unwrap_err();
+        assert_eq!(fault.to_string(), message);
+    }
+
+    /// Chains that exist must verify for ever: this hash changes only with a new format tag.
+    #[test]
+    fn the_format_is_frozen() {
+        let mut head = ChainHead {
+            sequence: 6,
+            hash: Digest([7; 32]),
+        };
+        let at = DateTime::from_timestamp(1_772_323_200, 123_456_000).unwrap();
+        let details = Details::new()
+            .text("reason", "a \"b\" \\ \n é")
+            .flag("known", true)
+            .finish();
+        let actor = Actor::Service(named("paystack"));
+        let ip = Some("2001:db8::1".parse().unwrap());
+        let entry = AuditEntry::seal(
+            &mut head,
+            ID,
+            at,
+            (&actor, ip),
+            AuditAction::PaymentSettled,
+            details,
+        );
+        assert_eq!(entry.details, r#"{"reason":"a \"b\" \\ \u000a é","known":true}"#);
+        assert_eq!((entry.sequence, head.sequence, head.hash), (7, 7, entry.hash));
+        assert_eq!(
+            entry.hash.to_string(),
+            "970128e39ea29ec5a4cf5284c004b45353ab95996908337edf88c6b92431905c"
+        );
+    }
+
+    #[test]
+    fn a_chain_verifies_from_its_start_and_from_any_checkpoint_and_only_from_the_right_one() {
+        let (entries, head) = chain(ID, 5);
+        assert_eq!(verify(ID, ChainHead::default(), &entries, head), Ok(()));
+        assert_eq!(
+            verify(ID, ChainHead::default(), &[], ChainHead::default()),
+            Ok(())
+        );
+        for kept in 1..=entries.len() {
+            let last = &entries[kept - 1];
+            let checkpoint = ChainHead {
+                sequence: last.sequence,
+                hash: last.hash,
+            };
+            assert_eq!(
+                verify(ID, checkpoint, &entries[kept..], head),
+                Ok(()),
+                "after {kept}"
+            );
+            let wrong = ChainHead {
+                hash: Digest([9; 32]),
+                ..checkpoint
+            };
+            let sequence = (checkpoint.sequence + 1).min(5);
+            assert_eq!(
+                verify(ID, wrong, &entries[kept..], head),
+                Err(ChainFault::Altered { sequence })
+            );
+            let wrong = ChainHead {
+                sequence: checkpoint.sequence - 1,
+                ..checkpoint
+            };
+            assert!(verify(ID, wrong, &entries[kept..], head).is_err());
+        }
+    }
+
+    #[test]
+    fn an_edit_of_any_field_is_found() {
+        let (entries, head) = chain(ID, 3);
+        type Edit = fn(&mut AuditEntry);
+        let edits: [(&str, Edit); 9] = [
+            ("at", |entry| entry.at += chrono::TimeDelta::nanoseconds(1)),
+            ("actor", |entry| entry.actor = Actor::User(named("u2"))),
+            ("actor's kind", |entry| entry.actor = Actor::Operator(named("u1"))),
+            ("nobody", |entry| entry.actor = Actor::System),
+            ("ip", |entry| entry.ip = Some([192, 0, 2, 2].into())),
+            ("no ip", |entry| entry.ip = None),
+            ("action", |entry| entry.action = AuditAction::Expired),
+            ("details", |entry| entry.details.push(' ')),
+            ("hash", |entry| entry.hash.0[31] ^= 1),
+        ];
+        for (field, edit) in edits {
+            for index in 0..3 {
+                let mut edited = entries.clone();
+                edit(&mut edited[index]);
+                let sequence = edited[index].sequence;
+                let fault = verify(ID, ChainHead::default(), &edited, head);
+                assert_eq!(
+                    fault,
+                    Err(ChainFault::Altered { sequence }),
+                    "{field} of entry {sequence}"
+                );
+                // Also when the entry is sealed anew: then the next one, or the head, does not follow.
+                if field != "hash" {
+                    let before = index
+                        .checked_sub(1)
+                        .map_or(Digest::default(), |before| entries[before].hash);
+                    edited[index].hash = edited[index].expected_hash(before);
+                    let sequence = (sequence + 1).min(3);
+                    let fault = verify(ID, ChainHead::default(), &edited, head);
+                    assert_eq!(
+                        fault,
+                        Err(ChainFault::Altered { sequence }),
+                        "{field}, sealed anew"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_doubled_moved_or_foreign_entry_is_found() {
+        let (entries, head) = chain(ID, 4);
+        let without = |index: usize| {
+            let mut entries = entries.clone();
+            entries.remove(index);
+            entries
+        };
+        check(
+            &without(0),
+            head,
+            "audit entry 1 is missing, found entry 2 in its place",
+        );
+        check(
+            &without(1),
+            head,
+            "audit entry 2 is missing, found entry 3 in its place",
+        );
+        check(&without(3), head, "audit chain ends at entry 3, expected entry 4");
+        check(&[], head, "audit chain ends at entry 0, expected entry 4");
+        let mut doubled = entries.clone();
+        doubled.insert(1, entries[0].clone());
+        check(
+            &doubled,
+            head,
+            "audit entry 2 is missing, found entry 1 in its place",
+        );
+        let mut swapped = entries.clone();
+        swapped.swap(1, 2);
+        check(
+            &swapped,
+            head,
+            "audit entry 2 is missing, found entry 3 in its place",
+        );
+        // Also when the places were renumbered.
+        (swapped[1].sequence, swapped[2].sequence) = (2, 3);
+        check(&swapped, head, "audit entry 2 does not match its hash");
+        let mut foreign = entries.clone();
+        foreign[2] = chain(OTHER, 4).0[2].clone();
+        let message = std::format!("audit entry 3 belongs to subscription `{OTHER}`, expected `{ID}`");
+        check(&foreign, head, &message);
+        // One more than the subscription knows of; or as many, but others.
+        let longer = chain(ID, 5).0;
+        check(&longer, head, "audit chain ends at entry 5, expected entry 4");
+        check(
+            &entries,
+            ChainHead {
+                hash: Digest([9; 32]),
+                ..head
+            },
+            "audit entry 4 does not match its hash",
+        );
+    }
+
+    #[test]
+    fn a_digest_reads_back_what_it_writes_and_nothing_else() {
+        let digest = Digest::of(b"x");
+        assert_eq!(Digest::try_from(digest.to_string()), Ok(digest));
+        let text = digest.to_string();
+        for wrong in [
+            "",
+            &text[1..],
+            &text.to_uppercase(),
+            &std::format!("{text}0"),
+            &text.replace('2', "g"),
+        ] {
+            assert_eq!(Digest::try_from(String::from(wrong)), Err(NotADigest), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn details_are_json_whatever_a_person_writes(text: String) {
+            let details = Details::new().text("reason", &text).text(&text, "x").finish();
+            let value: serde_json::Value = serde_json::from_str(&details).unwrap();
+            let value = value.as_object().unwrap();
+            if text != "reason" {
+                prop_assert_eq!(value["reason"].as_str(), Some(text.as_str()));
+            }
+            prop_assert_eq!(value[&text].as_str(), Some("x"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![no_std]
 #![deny(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::exhaustive_enums,
     clippy::expect_used,
     clippy::float_arithmetic,
@@ -38,4 +39,5 @@ pub mod rating;
 pub mod invoice;
 pub mod payment;
 pub mod subscription;
+pub mod access;
 pub mod ports;
