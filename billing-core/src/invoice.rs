@@ -255,3 +255,91 @@ impl Invoice {
         matches!(self.state, InvoiceStatus::Open)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn money(minor: i64, code: &str) -> Money {
+        Money::new(minor, Currency::from_code(code).unwrap())
+    }
+
+    fn invoice(total: Money, lines: &[Money]) -> Invoice {
+        let start = DateTime::from_timestamp(0, 0).unwrap();
+        let period = Period::new(start, DateTime::from_timestamp(1, 0).unwrap()).unwrap();
+        let line = |amount: &Money| InvoiceLine {
+            kind: LineKind::Usage,
+            plan_id: PlanId::new(Uuid::from_u128(1)),
+            meter: None,
+            period,
+            quantity: Decimal::ONE,
+            unit_price: None,
+            amount: *amount,
+            explanation: String::new(),
+            source: None,
+        };
+        Invoice {
+            id: InvoiceId::new(Uuid::from_u128(1)),
+            tenant_id: TenantId::new(Uuid::from_u128(1)),
+            subscription_id: SubscriptionId::new(Uuid::from_u128(1)),
+            number: 1,
+            kind: InvoiceKind::Closing,
+            period,
+            opened_at: start,
+            lines: lines.iter().map(line).collect(),
+            total,
+            state: InvoiceStatus::Open,
+        }
+    }
+
+    #[test]
+    fn a_total_is_the_checked_sum_of_its_lines_and_never_negative() {
+        let usd = |minor| money(minor, "USD");
+        assert!(invoice(usd(0), &[]).adds_up());
+        assert!(invoice(usd(5), &[usd(7), usd(-2)]).adds_up());
+        assert!(!invoice(usd(6), &[usd(7), usd(-2)]).adds_up());
+        assert!(!invoice(usd(-2), &[usd(-2)]).adds_up());
+        assert!(!invoice(usd(7), &[money(7, "EUR")]).adds_up());
+        assert!(!invoice(usd(i64::MAX), &[usd(i64::MAX), usd(1)]).adds_up());
+    }
+
+    #[test]
+    fn what_is_owed_for_what_was_delivered_outlives_its_invoice() {
+        use LineKind::{
+            CreditApplied, CreditCarried, CreditRefunded, ProrationCharge, ProrationCredit,
+            RecurringInAdvance, RecurringInArrears, Usage, UsageAdjustment,
+        };
+        for (kind, stays) in [
+            (RecurringInAdvance, false),
+            (RecurringInArrears, true),
+            (ProrationCharge, false),
+            (ProrationCredit, false),
+            (Usage, true),
+            (UsageAdjustment, true),
+            (CreditApplied, false),
+            (CreditCarried, false),
+            (CreditRefunded, false),
+        ] {
+            assert_eq!(kind.stays_owed(), stays, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_buys_a_period_pays_for_time() {
+        use InvoiceKind::{Closing, First, PlanChange, Renewal, Restart};
+        for (kind, code, pays_for_time, buys_period) in [
+            (First, "first", true, true),
+            (Renewal, "renewal", true, true),
+            (Restart, "restart", true, true),
+            (PlanChange, "plan_change", true, false),
+            (Closing, "closing", false, false),
+        ] {
+            assert_eq!(
+                (kind.code(), kind.pays_for_time(), kind.buys_period()),
+                (code, pays_for_time, buys_period)
+            );
+        }
+    }
+}

@@ -175,3 +175,68 @@ impl Collection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::money::Currency;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(hours * 3600, 0).unwrap()
+    }
+
+    fn collection(attempts: u32) -> Collection {
+        Collection {
+            invoice_id: InvoiceId::new(Uuid::from_u128(1)),
+            kind: InvoiceKind::Renewal,
+            amount: Money::new(31_00, Currency::from_code("USD").unwrap()),
+            unpaid_from: at(0),
+            attempts,
+            phase: CollectionPhase::Charging,
+            debits: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_failure_waits_asks_or_ends_by_its_class_and_the_retries_that_are_left() {
+        use CollectionPhase::{AwaitingCustomer, Charging, Spent, Waiting};
+        use DeclineClass::{AskCustomer, Retry, Stop, Unknown};
+        let policy = RetryPolicy::default();
+        for (attempts, class, phase, due) in [
+            (1, Retry, Waiting { retry_at: at(24) }, Some(at(24))),
+            (3, Retry, Waiting { retry_at: at(96) }, Some(at(96))),
+            (4, Retry, Spent, None),
+            (1, AskCustomer, AwaitingCustomer { until: at(168) }, Some(at(168))),
+            (3, AskCustomer, AwaitingCustomer { until: at(96) }, Some(at(96))),
+            (4, AskCustomer, Spent, None),
+            (1, Stop, Spent, None),
+            (1, Unknown, Charging, None),
+        ] {
+            let failed = collection(attempts).failed(class, &policy, 0, at(0));
+            assert_eq!(
+                (failed.phase, failed.next_due()),
+                (phase, due),
+                "{class:?} after {attempts}"
+            );
+            assert_eq!(
+                failed,
+                Collection {
+                    phase,
+                    ..collection(attempts)
+                },
+                "nothing else changes"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attempt_counts_when_it_is_asked_for() {
+        let again = collection(1).spent().charging();
+        assert_eq!(
+            (again.attempts, again.phase, again.next_due()),
+            (2, CollectionPhase::Charging, None)
+        );
+    }
+}

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::decision::{Decision, Draft, Effect};
 use super::rejection::Rejection;
-use super::state::{AtPeriodEnd, CancelCause, Canceled, Held, State, Suspension, Trialing};
+use super::state::{AtPeriodEnd, CancelCause, Canceled, Expired, Held, State, Suspension, Trialing};
 use super::{Subscription, UnusedOnCancel, When};
 use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
@@ -109,20 +109,20 @@ fn end_now(
             lines.extend(draft.closing_lines(plan, Some(&active.term), now)?);
             draft.proration_credits(plan, &active.term.debits)?
         }
-        State::Expired(_) => {
+        State::Expired(expired) => {
             lines.extend(draft.usage_lines(plan, None, now)?);
-            Vec::new()
+            expired_credits(draft, expired)?
         }
         State::Suspended(suspended) => match &suspended.suspension {
-            Suspension::Unpaid { .. } => {
+            Suspension::Unpaid { held, .. } => {
                 lines.extend(draft.usage_lines(plan, None, now)?);
-                Vec::new()
+                expired_credits(draft, held)?
             }
             Suspension::Operator { held, .. } => match held {
                 Held::Trial(_) => Vec::new(),
-                Held::Expired(_) => {
+                Held::Expired(expired) => {
                     lines.extend(draft.usage_lines(plan, None, now)?);
-                    Vec::new()
+                    expired_credits(draft, expired)?
                 }
                 Held::Active(active) => {
                     // Time in arrears was served until the suspension.
@@ -212,6 +212,14 @@ pub(super) fn close_out(
     Ok(draft
         .open_invoice(InvoiceKind::Closing, period, until, lines)?
         .collection)
+}
+
+/// Credits what an expired subscription had paid before the payment that failed, as for a plan change.
+fn expired_credits(draft: &Draft<'_>, expired: &Expired) -> Result<Vec<InvoiceLine>, Rejection> {
+    match &expired.resumes {
+        Some(term) => draft.proration_credits(draft.facts.plan, &term.debits),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Credits the whole of what a pause had set aside.

@@ -1,5 +1,7 @@
 //! Moving to another plan.
 
+use alloc::vec::Vec;
+
 use super::create::available;
 use super::decision::{Decision, Draft};
 use super::rejection::Rejection;
@@ -8,7 +10,7 @@ use super::{Subscription, When};
 use crate::audit::{AuditAction, Details};
 use crate::id::PlanId;
 use crate::invoice::InvoiceKind;
-use crate::plan::{Plan, TenantProfile};
+use crate::plan::{Plan, ProrationRule, TenantProfile};
 
 /// By default what costs more (or the same) over a year begins now, what costs less when the period is over: the
 /// customer has what they pay for, and keeps what they paid for.
@@ -135,7 +137,14 @@ fn check(current: &Subscription, plan: &Plan, target: &Plan) -> Result<(), Rejec
 /// Another interval begins a new period now: a rest of a month has no meaning in a year.
 fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> Result<State, Rejection> {
     let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
-    let mut lines = draft.closing_lines(plan, Some(term), now)?;
+    let mut lines = Vec::new();
+    // Without proration the old plan keeps the period, also when its price is due at the end.
+    let served_until = match plan.proration {
+        ProrationRule::None if now > term.period.start => term.period.end,
+        ProrationRule::None | ProrationRule::Second => now,
+    };
+    lines.extend(draft.arrears_line(plan, term, served_until)?);
+    lines.extend(draft.usage_lines(plan, Some(term), now)?);
     let credits = draft.proration_credits(plan, &term.debits)?;
     let credited = !credits.is_empty();
     lines.extend(credits);

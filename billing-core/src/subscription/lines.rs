@@ -154,6 +154,8 @@ impl Draft<'_> {
             return Ok(Vec::new());
         };
         if plan.meters.is_empty() {
+            // Nothing was read, so the watermark stays; by the origin this time's usage is not late later on.
+            self.next.usage.origin = until;
             self.next.usage.from = until;
             return Ok(Vec::new());
         }

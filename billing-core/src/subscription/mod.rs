@@ -167,7 +167,8 @@ impl AccessTerms {
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub struct UsageCursor {
-    /// From when on usage is charged at all: the end of the trial, or the creation.
+    /// From when on usage is charged at all: the end of the trial, or the creation; later, the end of what a plan
+    /// without meters covered, so that usage of that time is never charged as late.
     pub origin: DateTime<Utc>,
     /// From when on usage is not billed yet.
     pub from: DateTime<Utc>,
@@ -214,6 +215,11 @@ impl Subscription {
         }
     }
 
+    /// Whether the end of its trial begins a paid period, and not what the plan says for those who cannot pay.
+    pub(crate) const fn pays_after_trial(&self) -> bool {
+        self.payment_method.is_some() && self.auto_renew
+    }
+
     /// The period that runs or was last begun.
     pub const fn term(&self) -> Option<&Term> {
         match &self.state {
@@ -257,14 +263,30 @@ pub fn needs(current: &Subscription, command: &Command, plan: &Plan, now: DateTi
     let target = match (command, &current.state) {
         (Command::ChangePlan { plan_id, .. }, _) => Some(*plan_id),
         (Command::Advance, State::Trial(trial)) => {
-            let otherwise = match plan.trial.as_ref().map(|terms| terms.without_payment_method) {
-                Some(TrialEnd::MoveTo { plan_id }) => Some(plan_id),
-                Some(TrialEnd::Expire | TrialEnd::Cancel) | None => None,
-            };
-            scheduled(&trial.at_end).or(otherwise)
+            match plan.trial.as_ref().map(|terms| terms.without_payment_method) {
+                Some(TrialEnd::MoveTo { plan_id }) if !current.pays_after_trial() => Some(plan_id),
+                Some(TrialEnd::MoveTo { .. } | TrialEnd::Expire | TrialEnd::Cancel) | None => {
+                    scheduled(&trial.at_end)
+                }
+            }
         }
         (Command::Advance, State::Active(active)) => scheduled(&active.at_end),
         (Command::Renew, State::Expired(expired)) => scheduled(&expired.at_end),
+        (Command::Reactivate, State::Suspended(suspended)) => match &suspended.suspension {
+            Suspension::Unpaid { held, .. }
+            | Suspension::Operator {
+                held: Held::Expired(held),
+                ..
+            } => scheduled(&held.at_end),
+            Suspension::Operator {
+                held: Held::Active(held),
+                ..
+            } => scheduled(&held.at_end),
+            Suspension::Operator {
+                held: Held::Trial(_), ..
+            }
+            | Suspension::Paused { .. } => None,
+        },
         _ => None,
     };
     let open = current.state.collection().map(|collection| collection.invoice_id);
@@ -436,6 +458,15 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
                 PaymentOutcome::Settled { .. } | PaymentOutcome::Failed { .. } => Ok(()),
             }
         }
+        // At the end of the period it is checked where that end is known.
+        Command::Pause {
+            when: When::Now,
+            resume_at: Some(resume_at),
+            ..
+        } if *resume_at <= context.now => Err(Rejection::ResumeTooEarly {
+            resume_at: *resume_at,
+            pause_at: context.now,
+        }),
         Command::Advance
         | Command::Renew
         | Command::UndoCancel

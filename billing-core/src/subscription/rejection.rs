@@ -176,6 +176,16 @@ pub enum Rejection {
         /// Which invoice.
         invoice_id: InvoiceId,
     },
+    /// A payment is not the invoice's total.
+    #[error("payment of {found} does not match invoice `{invoice_id}` over {expected}")]
+    AmountMismatch {
+        /// Which invoice.
+        invoice_id: InvoiceId,
+        /// Its total.
+        expected: Money,
+        /// What came.
+        found: Money,
+    },
     /// The invoice was paid by this very payment, or a failure came for one that is not open.
     #[error("invoice `{invoice_id}` is {status}")]
     InvoiceClosed {
@@ -189,16 +199,6 @@ pub enum Rejection {
     NoAttempt {
         /// Which invoice.
         invoice_id: InvoiceId,
-    },
-    /// A payment is not the invoice's total.
-    #[error("payment of {found} does not match invoice `{invoice_id}` over {expected}")]
-    AmountMismatch {
-        /// Which invoice.
-        invoice_id: InvoiceId,
-        /// Its total.
-        expected: Money,
-        /// What came.
-        found: Money,
     },
     /// The runaway guard: more invoice lines in a day than the plan allows.
     #[error("subscription `{id}` would have {found} invoice lines today, at most {max} are allowed")]

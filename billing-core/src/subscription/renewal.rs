@@ -80,6 +80,13 @@ fn retry_due(
     let next = match collection.phase {
         CollectionPhase::Waiting { .. } => draft.charge_again(collection),
         CollectionPhase::AwaitingCustomer { .. } | CollectionPhase::Charging | CollectionPhase::Spent => {
+            draft.record(
+                AuditAction::PaymentFailed,
+                Details::new()
+                    .show("invoice", collection.invoice_id)
+                    .number("attempt", collection.attempts)
+                    .text("cause", "customer_did_not_act"),
+            );
             collection.spent()
         }
     };
@@ -122,6 +129,11 @@ fn suspension_due(
 
 fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -> Result<State, Rejection> {
     let ended_at = trial.trial_ends_at;
+    let converts = current.pays_after_trial();
+    let otherwise = match &draft.facts.plan.trial {
+        Some(terms) => terms.without_payment_method,
+        None => TrialEnd::Expire,
+    };
     match &trial.at_end {
         Some(AtPeriodEnd::Cancel { reason }) => {
             draft.record(AuditAction::Canceled, Details::new().text("reason", reason));
@@ -133,17 +145,15 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
                 collection: None,
             }));
         }
+        // The plan that the trial's end names for who cannot pay takes the place of the one that was to be paid.
+        Some(AtPeriodEnd::ChangePlan { .. }) if !converts && matches!(otherwise, TrialEnd::MoveTo { .. }) => {
+        }
         Some(AtPeriodEnd::ChangePlan { plan_id }) => {
             let target = draft.target(*plan_id)?;
             draft.change_plan_to(target);
         }
         Some(AtPeriodEnd::Pause { .. }) | None => {}
     }
-    let converts = current.payment_method.is_some() && current.auto_renew;
-    let otherwise = match &draft.facts.plan.trial {
-        Some(terms) => terms.without_payment_method,
-        None => TrialEnd::Expire,
-    };
     match otherwise {
         _ if converts => {}
         TrialEnd::Expire => {

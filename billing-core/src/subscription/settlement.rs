@@ -62,7 +62,9 @@ pub(super) fn record(
                     .money("amount", invoice.total)
                     .text("reference", reference),
             );
-            settled(&mut draft, current, collection, reference, *settled_at)?
+            // Not before there was an invoice, whatever the provider's clock says: paid time would begin in the past.
+            let settled_at = (*settled_at).max(invoice.opened_at);
+            settled(&mut draft, current, collection, reference, settled_at)?
         }
         (Some(collection), PaymentOutcome::Failed { class, code }) => {
             failed(&mut draft, current, collection, *class, code)?
@@ -97,10 +99,10 @@ fn not_owed(
     settled_at: DateTime<Utc>,
 ) -> Result<(), Rejection> {
     let owed = match &invoice.state {
-        InvoiceStatus::Paid {
-            reference: Some(known),
-            ..
-        } if known == reference => {
+        // By this very payment; or there was nothing to pay, and there is nothing to pay back.
+        InvoiceStatus::Paid { reference: known, .. }
+            if known.as_deref().is_none_or(|known| known == reference) =>
+        {
             return Err(Rejection::InvoiceClosed {
                 invoice_id: invoice.id,
                 status: invoice.state.code(),
@@ -283,6 +285,10 @@ fn expired_paid(
             | State::Suspended(_)
             | State::Canceled(_) => state,
         });
+    }
+    if settled_at >= expired.grace_ends_at && settled_at >= term.period.end {
+        // The period was over unserved, and so was what follows it: the next one begins at the settlement.
+        draft.anchor_at(settled_at);
     }
     let active = Active {
         term: term.clone(),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Subscription;
-use super::state::{AtPeriodEnd, Expired, State};
+use super::state::{AtPeriodEnd, Expired, State, Suspended, Suspension};
 use crate::calendar;
 
 /// How a subscription stands at an instant. Right even when a step that is due was not taken yet.
@@ -36,26 +36,43 @@ impl Subscription {
     /// # Example: a cancellation ends access at its instant, even when no sweep has run
     ///
     /// A period that is over while automatic renewal is on counts as [`Standing::Renewing`] until the renewal was
-    /// decided: a late sweep must not lock out a customer who pays. With a scheduled cancellation or pause it is
-    /// [`Standing::Lapsed`] at once, and without automatic renewal grace begins at once.
+    /// decided: a late sweep must not lock out a customer who pays, nor one whose pause is over. With a scheduled
+    /// cancellation or pause it is [`Standing::Lapsed`] at once, also while its payment is being collected, and without
+    /// automatic renewal grace begins at once.
     pub fn standing(&self, now: DateTime<Utc>) -> Standing {
         match &self.state {
+            State::Suspended(Suspended {
+                suspension:
+                    Suspension::Paused {
+                        resume_at: Some(resume_at),
+                        ..
+                    },
+                ..
+            }) if *resume_at <= now => Standing::Renewing,
             State::Pending(_) | State::Suspended(_) | State::Canceled(_) => Standing::Lapsed,
             State::Trial(trial) if now < trial.trial_ends_at => Standing::Current,
             State::Trial(trial) => match &trial.at_end {
                 Some(AtPeriodEnd::Cancel { .. }) => Standing::Lapsed,
                 Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => {
-                    if self.payment_method.is_some() && self.auto_renew {
+                    if self.pays_after_trial() {
                         Standing::Renewing
                     } else {
                         Standing::Lapsed
                     }
                 }
             },
-            State::Active(active) if active.collection.is_some() => Standing::Renewing,
-            State::Active(active) if now < active.term.period.end => Standing::Current,
+            State::Active(active) if now < active.term.period.end => match active.collection {
+                Some(_) => Standing::Renewing,
+                None => Standing::Current,
+            },
             State::Active(active) => match &active.at_end {
+                Some(AtPeriodEnd::Pause {
+                    resume_at: Some(resume_at),
+                }) if *resume_at <= now => Standing::Renewing,
                 Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) => Standing::Lapsed,
+                Some(AtPeriodEnd::ChangePlan { .. }) | None if active.collection.is_some() => {
+                    Standing::Renewing
+                }
                 Some(AtPeriodEnd::ChangePlan { .. }) | None if self.auto_renew => Standing::Renewing,
                 Some(AtPeriodEnd::ChangePlan { .. }) | None => {
                     match self.access.ends(active.term.period.end, &self.anchor) {

@@ -3,10 +3,9 @@
 use super::Subscription;
 use super::decision::{Decision, Draft};
 use super::rejection::Rejection;
-use super::state::{Active, AtPeriodEnd, Held, State, Suspended, Suspension, Term};
+use super::state::{Active, AtPeriodEnd, Held, State, Suspended, Suspension, Term, Trialing};
 use crate::audit::{AuditAction, Details};
 use crate::invoice::InvoiceKind;
-use crate::payment::Collection;
 use chrono::{DateTime, Utc};
 
 pub(super) fn suspend(
@@ -53,46 +52,90 @@ pub(super) fn reactivate(mut draft: Draft<'_>, current: &Subscription) -> Result
                 paused: true,
             });
         }
-        Suspension::Unpaid { held, .. } => restart(&mut draft, held.collection.as_ref(), None, now)?,
+        Suspension::Unpaid { held, .. } => restart(
+            &mut draft,
+            current,
+            (held.resumes.as_ref(), None),
+            held.at_end.as_ref(),
+        )?,
         Suspension::Operator { held, .. } => match held {
-            Held::Trial(trial) => State::Trial(trial.clone()),
+            Held::Trial(trial) if now < trial.trial_ends_at => State::Trial(trial.clone()),
+            Held::Trial(trial) => {
+                // It was over while suspended. Paid time begins now, not in time that was not served.
+                draft.anchor_at(now);
+                draft.next.usage.origin = now;
+                draft.next.usage.from = now;
+                State::Trial(Trialing {
+                    trial_ends_at: now,
+                    ..trial.clone()
+                })
+            }
             Held::Active(active) if keeps(active, now) => State::Active(active.clone()),
             Held::Active(active) => {
-                let served = Some((&active.term, suspended.suspended_at));
-                restart(&mut draft, active.collection.as_ref(), served, now)?
+                let served = (Some(&active.term), Some(suspended.suspended_at));
+                restart(&mut draft, current, served, active.at_end.as_ref())?
             }
-            Held::Expired(expired) => restart(&mut draft, expired.collection.as_ref(), None, now)?,
+            Held::Expired(expired) => {
+                let unserved = (expired.resumes.as_ref(), None);
+                restart(&mut draft, current, unserved, expired.at_end.as_ref())?
+            }
         },
     };
     Ok(draft.finish(state))
 }
 
-/// Whether what was held goes on as it is: its period runs, its invoice is being collected, or its end is due.
+/// Whether what was held goes on as it is: its period runs, its invoice is being collected, or its end is due. A pause
+/// that would be over by now is not begun.
 fn keeps(active: &Active, now: DateTime<Utc>) -> bool {
-    let ends = match active.at_end {
-        Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) => true,
+    let ends = match &active.at_end {
+        Some(AtPeriodEnd::Cancel { .. }) => true,
+        Some(AtPeriodEnd::Pause { resume_at }) => resume_at.is_none_or(|resume_at| now < resume_at),
         Some(AtPeriodEnd::ChangePlan { .. }) | None => false,
     };
     now < active.term.period.end || active.collection.is_some() || ends
 }
 
-/// Begins a new period now: what was to come of an open invoice is withdrawn, what is owed of it moves along.
+/// Begins a new period now: what was to come of an open invoice is withdrawn, what is owed of it moves along, and paid
+/// time that was not used is credited. A plan change that was scheduled is applied first, a cancellation stays
+/// scheduled.
+///
+/// `held` is the term, if there was one, and until when it was served, if it was paid for.
 fn restart(
     draft: &mut Draft<'_>,
-    collection: Option<&Collection>,
-    served: Option<(&Term, DateTime<Utc>)>,
-    now: DateTime<Utc>,
+    current: &Subscription,
+    held: (Option<&Term>, Option<DateTime<Utc>>),
+    at_end: Option<&AtPeriodEnd>,
 ) -> Result<State, Rejection> {
-    let plan = draft.facts.plan;
-    let mut lines = draft.withdraw(collection)?;
-    if let Some((term, until)) = served {
+    let (now, plan) = (draft.now(), draft.facts.plan);
+    let (term, served_until) = held;
+    let mut lines = draft.withdraw(current.state.collection())?;
+    if let (Some(term), Some(until)) = held {
         lines.extend(draft.arrears_line(plan, term, until)?);
     }
-    lines.extend(draft.usage_lines(plan, served.map(|(term, _)| term), now)?);
+    lines.extend(draft.usage_lines(plan, term.filter(|_| served_until.is_some()), now)?);
+    if let Some(term) = term {
+        lines.extend(draft.proration_credits(plan, &term.debits)?);
+    }
+    let at_end = match at_end {
+        Some(AtPeriodEnd::ChangePlan { plan_id }) => {
+            let target = draft.target(*plan_id)?;
+            draft.change_plan_to(target);
+            None
+        }
+        Some(AtPeriodEnd::Cancel { .. }) => at_end.cloned(),
+        Some(AtPeriodEnd::Pause { .. }) | None => None,
+    };
     draft.anchor_at(now);
     let period = draft.next_period()?;
     if let Some(line) = draft.advance_line(period) {
         lines.insert(0, line);
     }
-    draft.begin(InvoiceKind::Restart, period, lines)
+    Ok(match draft.begin(InvoiceKind::Restart, period, lines)? {
+        State::Active(active) => State::Active(Active { at_end, ..active }),
+        state @ (State::Pending(_)
+        | State::Trial(_)
+        | State::Expired(_)
+        | State::Suspended(_)
+        | State::Canceled(_)) => state,
+    })
 }

@@ -1,0 +1,15 @@
+//! The state machine as a whole; what a leaf computes by itself is tested beside it.
+
+mod create;
+mod describe;
+mod dunning;
+mod exhaustive;
+mod kit;
+mod money;
+mod periods;
+mod random;
+mod refusals;
+mod scenes;
+mod standing;
+mod transitions;
+mod usage;

@@ -1,0 +1,258 @@
+//! Any sequence of commands, payments and usage, with time moving on. [`Account`] checks the promises.
+
+use std::vec;
+use std::vec::Vec;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::super::*;
+use super::kit::*;
+use crate::calendar::MonthEnd;
+use crate::payment::PaymentOutcome;
+use crate::retry::DeclineClass;
+
+const PLANS: [PlanId; 13] = [
+    BASIC,
+    PRO,
+    YEARLY,
+    FREE,
+    ARREARS,
+    TRIAL,
+    TRIAL_THEN_FREE,
+    TRIAL_THEN_END,
+    PREPAID,
+    UNPRORATED,
+    UNPRORATED_ARREARS,
+    ARREARS_PRO,
+    FREE_METERED,
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Command(Command),
+    /// A pause with a date so many days ahead.
+    PauseFor(When, UnusedOnPause, i64),
+    Settle {
+        hours_ago: i64,
+    },
+    Fail(DeclineClass),
+    /// A payment for any invoice that there ever was, open or not; with one of two references.
+    Stray {
+        invoice: prop::sample::Index,
+        twice: bool,
+    },
+    Use {
+        code: &'static str,
+        quantity: i64,
+        hours_ago: i64,
+    },
+}
+
+/// How time goes on before a step, and whether a sweep runs then.
+#[derive(Clone, Debug)]
+enum Pass {
+    Hours(i64),
+    /// To what is due next, and so many microseconds past it.
+    Due(i64),
+}
+
+fn when() -> impl Strategy<Value = When> {
+    select(&[When::Now, When::AtPeriodEnd][..])
+}
+
+fn class() -> impl Strategy<Value = DeclineClass> {
+    use DeclineClass::{AskCustomer, Retry, Stop, Unknown};
+    select(&[Retry, Retry, Retry, AskCustomer, AskCustomer, Stop, Unknown][..])
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let on_pause = || select(&[UnusedOnPause::Credit, UnusedOnPause::Carry][..]);
+    let on_cancel = select(
+        &[
+            UnusedOnCancel::None,
+            UnusedOnCancel::Credit,
+            UnusedOnCancel::Refund,
+        ][..],
+    );
+    let plain = select(vec![
+        Command::Renew,
+        Command::Renew,
+        Command::UndoCancel,
+        Command::Suspend {
+            reason: "abuse".into(),
+        },
+        Command::Reactivate,
+        Command::Reactivate,
+        Command::Resume,
+        Command::Resume,
+        Command::DropPendingChange,
+        Command::SetPaymentMethod { payment_method: None },
+        Command::SetPaymentMethod {
+            payment_method: Some(CARD),
+        },
+        Command::SetAutoRenew { auto_renew: false },
+        Command::SetAutoRenew { auto_renew: true },
+        Command::Unpark,
+    ]);
+    prop_oneof![
+        8 => (0_i64..400).prop_map(|hours_ago| Step::Settle { hours_ago: hours_ago.saturating_sub(300).max(0) }),
+        4 => class().prop_map(Step::Fail),
+        6 => (select(&["api", "api", "gb", "other"][..]), 1_i64..900, 0_i64..1500)
+            .prop_map(|(code, quantity, hours_ago)| Step::Use { code, quantity, hours_ago }),
+        4 => (select(&PLANS[..]), proptest::option::of(when()))
+            .prop_map(|(plan_id, when)| Step::Command(change(plan_id, when))),
+        7 => plain.prop_map(Step::Command),
+        1 => (when(), on_cancel).prop_map(|(when, unused)| Step::Command(cancel(when, unused))),
+        2 => (when(), on_pause()).prop_map(|(when, unused)| Step::Command(pause(when, None, unused))),
+        2 => (when(), on_pause(), 1_i64..90).prop_map(|(when, unused, days)| Step::PauseFor(when, unused, days)),
+        1 => (any::<prop::sample::Index>(), any::<bool>())
+            .prop_map(|(invoice, twice)| Step::Stray { invoice, twice }),
+    ]
+}
+
+fn pass() -> impl Strategy<Value = Pass> {
+    prop_oneof![
+        4 => Just(Pass::Hours(0)),
+        6 => (1_i64..300).prop_map(Pass::Hours),
+        1 => (300_i64..3000).prop_map(Pass::Hours),
+        5 => (-1_i64..=1).prop_map(Pass::Due),
+    ]
+}
+
+fn start() -> impl Strategy<Value = (PlanId, &'static str, Create)> {
+    let starts = [
+        "2026-01-31T09:00:00Z",
+        "2026-03-01T00:00:00Z",
+        "2026-03-28T01:30:00Z",
+        "2024-02-29T23:30:00Z",
+    ];
+    let zones = [
+        chrono_tz::Tz::UTC,
+        chrono_tz::Tz::Europe__Berlin,
+        chrono_tz::Tz::America__New_York,
+    ];
+    let month_ends = [MonthEnd::Clamp, MonthEnd::TwentyEighth, MonthEnd::LastDay];
+    (
+        select(&PLANS[..]),
+        select(starts.to_vec()),
+        select(zones.to_vec()),
+        select(month_ends.to_vec()),
+        proptest::bool::weighted(0.8),
+        proptest::bool::weighted(0.8),
+    )
+        .prop_map(|(plan_id, now, zone, month_end, card, auto_renew)| {
+            let payment_method = card.then_some(CARD);
+            (
+                plan_id,
+                now,
+                Create {
+                    zone,
+                    month_end,
+                    payment_method,
+                    auto_renew,
+                    ..request()
+                },
+            )
+        })
+}
+
+fn take(account: &mut Account, step: &Step) {
+    let now = account.now;
+    let command = match step {
+        Step::Command(command) => command.clone(),
+        Step::PauseFor(when, unused, days) => {
+            let resume_at = Some(now + TimeDelta::days(*days));
+            Command::Pause {
+                when: *when,
+                resume_at,
+                unused: *unused,
+            }
+        }
+        Step::Settle { hours_ago } => match account.open() {
+            Some(_) => account.settlement(now - TimeDelta::hours(*hours_ago)),
+            None => return,
+        },
+        Step::Fail(class) => match account.open() {
+            Some(_) => account.failure(*class),
+            None => return,
+        },
+        Step::Stray { invoice, twice } => {
+            if account.invoices.is_empty() {
+                return;
+            }
+            let invoice = invoice.get(&account.invoices);
+            let reference = if *twice { "stray" } else { "another" }.into();
+            let outcome = PaymentOutcome::Settled {
+                amount: invoice.total,
+                reference,
+                settled_at: now,
+            };
+            Command::RecordPayment {
+                invoice_id: invoice.id,
+                outcome,
+            }
+        }
+        Step::Use {
+            code,
+            quantity,
+            hours_ago,
+        } => {
+            account.record(code, *quantity, now - TimeDelta::hours(*hours_ago));
+            return;
+        }
+    };
+    if let Err(rejection @ (Rejection::Money(_) | Rejection::Calendar(_) | Rejection::Runaway { .. })) =
+        account.run(now, &command)
+    {
+        panic!("{rejection}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_life_keeps_the_promises(
+        (plan_id, now, request) in start(),
+        steps in prop::collection::vec((pass(), any::<bool>(), step()), 1..60),
+    ) {
+        let mut account = Account::created(plan_id, now, &request);
+        for (pass, sweeps, step) in &steps {
+            let now = match (pass, account.sub.next_due()) {
+                (Pass::Hours(hours), _) => account.now + TimeDelta::hours(*hours),
+                (Pass::Due(off), Some(due)) => (due + TimeDelta::microseconds(*off)).max(account.now),
+                (Pass::Due(_), None) => account.now,
+            };
+            account.now = now;
+            account.is_quick = !sweeps;
+            if *sweeps {
+                account.catch_up(now);
+            }
+            take(&mut account, step);
+            let days = account.sub.remaining_days(now);
+            let ends = match account.sub.standing(now) {
+                Standing::Current | Standing::InGrace | Standing::Restricted => days > 0,
+                Standing::Renewing | Standing::Lapsed => days == 0,
+            };
+            prop_assert!(ends, "{:?} with {days} days left", account.sub.standing(now));
+            prop_assert_eq!(account.sub.is_in_grace_period(now), account.sub.standing(now) == Standing::InGrace);
+        }
+        // Nothing is stuck: what is paid goes on, and every chain of steps ends.
+        let later = account.now + TimeDelta::days(120);
+        account.catch_up(later);
+        for _ in 0..30 {
+            if account.open().is_none() {
+                break;
+            }
+            let settled = account.settlement(later);
+            account.run(later, &settled).unwrap();
+            account.catch_up(later);
+        }
+        let start = ChainHead::default();
+        prop_assert_eq!(crate::audit::verify(SUBSCRIPTION, start, &account.audit, account.sub.audit), Ok(()));
+        let numbers: Vec<_> = account.invoices.iter().map(|invoice| invoice.number).collect();
+        prop_assert_eq!(numbers, (1..=account.sub.invoices).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,181 @@
+//! Usage is billed once, by the plan that was in force, also when it comes late.
+
+use std::vec::Vec;
+
+use super::super::*;
+use super::kit::*;
+use super::scenes::scene;
+use crate::invoice::LineKind::{self, RecurringInAdvance, Usage, UsageAdjustment};
+
+fn usage_lines(account: &Account) -> Vec<(LineKind, i64, i64)> {
+    let lines = account.last().lines.iter().filter(|line| line.meter.is_some());
+    lines
+        .map(|line| {
+            (
+                line.kind,
+                i64::try_from(line.quantity).unwrap(),
+                line.amount.minor,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn late_usage_is_an_adjustment_of_the_next_invoice_and_draws_on_what_is_left_of_the_allowance() {
+    let mut account = Account::on(BASIC, MARCH);
+    account
+        .pay(MARCH)
+        .record("api", 300, at("2026-03-31T23:59:59.999999Z"))
+        .until(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 300, 0)]);
+    account.pay(APRIL);
+    account
+        .record("api", 50, at("2026-03-31T23:59:59.999999Z"))
+        .record("api", 300, at(APRIL));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(
+        usage_lines(&account),
+        [(Usage, 300, 0), (UsageAdjustment, 50, 4_00)]
+    );
+    account.pay("2026-05-01T00:00:00Z").until("2026-06-01T00:00:00Z");
+    assert_eq!(
+        account.lines(),
+        [(RecurringInAdvance, 31_00)],
+        "late once, not for ever"
+    );
+}
+
+#[test]
+fn the_end_of_a_window_belongs_to_the_next_one() {
+    let mut account = scene("active, free and metered");
+    account.record("api", 400, at(APRIL)).until(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 100, 0)]);
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(Usage, 400, 9_00)]);
+}
+
+#[test]
+fn each_plan_bills_its_own_part_with_its_part_of_the_allowance() {
+    let mut account = Account::on(BASIC, MARCH);
+    account
+        .pay(MARCH)
+        .record("api", 150, at("2026-03-10T00:00:00Z"))
+        .record("api", 450, at("2026-03-12T00:00:00Z"));
+    account.must("2026-03-11T00:00:00Z", &change(PRO, When::Now));
+    // 100 of 310 for 10 of 31 days; then 420 of 620 for 21 of 31.
+    assert_eq!(usage_lines(&account), [(Usage, 150, 5_00)]);
+    account.pay("2026-03-11T00:00:00Z").until(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 450, 3_00)]);
+}
+
+/// Nothing is read while no meter charges, so that time's usage looked as if it had come late.
+#[test]
+fn usage_under_a_plan_without_meters_is_never_billed_afterwards() {
+    let mut account = Account::on(FREE, MARCH);
+    account
+        .record("api", 900, at("2026-03-05T00:00:00Z"))
+        .until(APRIL);
+    account
+        .must("2026-04-10T00:00:00Z", &change(BASIC, When::Now))
+        .pay("2026-04-10T00:00:00Z");
+    account.record("api", 900, at("2026-04-05T00:00:00Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(account.lines(), [(RecurringInAdvance, 31_00)]);
+}
+
+#[test]
+fn a_trial_is_not_charged_for_its_usage_also_when_it_comes_late() {
+    let mut account = scene("trial");
+    account
+        .record("api", 900, at("2026-03-05T00:00:00Z"))
+        .until("2026-03-15T00:00:00Z")
+        .pay("2026-03-15T00:00:00Z");
+    account
+        .record("api", 900, at("2026-03-14T23:59:59Z"))
+        .until("2026-04-15T00:00:00Z");
+    assert_eq!(account.lines(), [(RecurringInAdvance, 31_00)]);
+}
+
+#[test]
+fn a_meter_that_the_plan_does_not_have_is_free() {
+    let mut account = Account::on(BASIC, MARCH);
+    account
+        .pay(MARCH)
+        .record("gb", 900, at("2026-03-05T00:00:00Z"))
+        .until(APRIL);
+    assert_eq!(account.lines(), [(RecurringInAdvance, 31_00)]);
+}
+
+#[test]
+fn usage_after_the_paid_time_is_billed_with_the_next_period_or_at_the_end() {
+    let mut account = scene("expired, not renewed");
+    account.record("api", 400, at("2026-04-02T00:00:00Z"));
+    let mut renewed = account.clone();
+    renewed
+        .must("2026-04-03T00:00:00Z", &Command::Renew)
+        .pay("2026-04-03T00:00:00Z");
+    renewed.must(
+        "2026-04-03T00:00:00Z",
+        &Command::SetAutoRenew { auto_renew: true },
+    );
+    renewed.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&renewed), [(Usage, 400, 9_00)]);
+    account.must("2026-04-03T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(usage_lines(&account), [(Usage, 400, 9_00)]);
+}
+
+#[test]
+fn usage_that_moved_to_another_invoice_points_at_where_it_stood() {
+    let mut account = scene("expired, not renewed, renewing");
+    let moved = account.last().lines[1].clone();
+    assert_eq!(
+        (moved.kind, moved.amount, moved.source.map(|source| source.line)),
+        (Usage, usd(9_00), Some(0))
+    );
+    assert_eq!(
+        moved.source.map(|source| source.invoice_id),
+        Some(account.invoices[1].id)
+    );
+    assert_eq!(moved.period.start, at(MARCH));
+    account.must("2026-04-02T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(account.lines(), [(Usage, 9_00)]);
+}
+
+#[test]
+fn only_a_plan_with_meters_asks_for_usage_and_only_where_it_is_billed() {
+    let asks = |account: &Account, command: &Command, now: &str| {
+        needs(
+            &account.sub,
+            command,
+            &account.plans[&account.sub.plan_id],
+            at(now),
+        )
+        .usage
+    };
+    let active = scene("active");
+    let query = asks(&active, &Command::Advance, "2026-07-01T00:00:00Z").unwrap();
+    assert_eq!(
+        (query.origin, query.from, query.until),
+        (at(MARCH), at(MARCH), at(APRIL)),
+        "until it was due"
+    );
+    assert_eq!(asks(&scene("active, free"), &Command::Advance, APRIL), None);
+    assert_eq!(asks(&scene("trial"), &Command::Advance, APRIL), None);
+    assert_eq!(asks(&scene("renewing"), &Command::Advance, APRIL), None);
+    assert_eq!(asks(&active, &suspend(), "2026-03-11T00:00:00Z"), None);
+    assert_eq!(
+        asks(
+            &active,
+            &cancel(When::AtPeriodEnd, UnusedOnCancel::None),
+            "2026-03-11T00:00:00Z"
+        ),
+        None
+    );
+    let now = "2026-03-11T00:00:00Z";
+    assert_eq!(
+        asks(&active, &cancel(When::Now, UnusedOnCancel::None), now)
+            .unwrap()
+            .until,
+        at(now)
+    );
+}
