@@ -1,1 +1,322 @@
-//! billing-sqlite
+//! The billing store on SQLite: one file, no server.
+#![doc = include_str!("../README.md")]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::float_arithmetic
+)]
+
+mod audit;
+mod column;
+mod commit;
+mod error;
+mod invoices;
+mod outbox;
+mod plans;
+mod reader;
+mod schema;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod writer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use billing_core::audit::{AuditEntry, ChainHead};
+use billing_core::id::{
+    IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
+};
+use billing_core::invoice::Invoice;
+use billing_core::plan::Plan;
+use billing_core::ports::{
+    CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
+};
+use billing_core::subscription::Subscription;
+use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
+use chrono::{DateTime, Utc};
+use rusqlite::Connection;
+
+use commit::Prepared;
+use reader::{Reader, Readers};
+use schema::Database;
+use usage::Recordable;
+use writer::{Answer, Writer};
+
+/// A store in an SQLite file.
+///
+/// Share it as an `Arc`. Dropping it commits what was asked for, then closes the file; that may take as long as one
+/// write to the disk.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Before the readers, so that it is dropped first: the last connection to close tidies up the log.
+    writer: Writer,
+    readers: Readers,
+}
+
+/// How a store uses the machine. None of these changes an answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// For how long to wait for another process that writes, before the answer is [`StoreError::Busy`].
+    ///
+    /// Five seconds by default: longer than any transaction of a store, shorter than the patience of a caller.
+    pub busy_timeout: Duration,
+    /// How many connections read at once, at least 1. When all are in use a read waits for one.
+    ///
+    /// Eight by default: a read takes microseconds, so more are needed only when that many threads do nothing else.
+    pub readers_max: usize,
+    /// How many bytes of pages each connection keeps, rounded down to whole kibibytes. 8 MiB by default.
+    pub cache_bytes: u64,
+    /// How many bytes of the file are mapped into memory for reading; 0, the default, for none.
+    ///
+    /// It saves a copy when a page is not in the cache. In exchange an I/O error on a mapped page, or another process
+    /// that cuts the file short, ends the process by a signal instead of giving [`StoreError::Io`].
+    pub mmap_bytes: u64,
+    /// The most pages of 4096 bytes that the file may grow to, then the answer is [`StoreError::Full`]; none by
+    /// default. The log beside it is not counted.
+    pub pages_max: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            readers_max: 8,
+            cache_bytes: 8 * 1024 * 1024,
+            mmap_bytes: 0,
+            pages_max: None,
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, with the default [`Options`]; creates it when there is none.
+    ///
+    /// An older schema is brought up to date, also when several processes open the file at once. Beside the file
+    /// there are two more while it is open, named like it with `-wal` and `-shm`; they belong to it.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`StoreError::Io`] when the directory is missing or the file cannot be opened,
+    /// [`StoreError::ReadOnly`] when the file or its directory cannot be written (a store is never opened for reading
+    /// alone, since even a reader writes to the files beside it), [`StoreError::NotAStore`] when the file is something
+    /// else, [`StoreError::NewerSchema`] when a newer program wrote it; then [`StoreError::Busy`],
+    /// [`StoreError::Full`] and [`StoreError::Io`] while the schema is written. Nothing has changed after any of them.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Opens the store in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        // Absolute, so that readers that are opened later find the same file wherever the process went meanwhile.
+        let path = std::path::absolute(path).map_err(|error| StoreError::Io {
+            detail: error.to_string(),
+        })?;
+        Self::start(Database::file(path, options))
+    }
+
+    /// A new store in memory, gone when it is dropped: for tests.
+    ///
+    /// All but the journal is as with a file. Readers wait while a transaction is written, which with a file they do
+    /// not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Internal`] when there is no memory or no thread to be had.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::start(Database::memory(Options::default()))
+    }
+
+    fn start(database: Database) -> Result<Self, StoreError> {
+        let writer = Writer::start(database.open()?)?;
+        Ok(Self {
+            writer,
+            readers: Readers::new(database),
+        })
+    }
+
+    /// How many write transactions this store has committed since it was opened: with many callers fewer than there
+    /// were calls.
+    pub fn transactions(&self) -> u64 {
+        self.writer.transactions()
+    }
+
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'a,
+    ) -> PortFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move { self.readers.read(read) })
+    }
+
+    fn snapshot<'a, T: Send + 'a>(
+        &'a self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'a,
+    ) -> PortFuture<'a, Result<T, StoreError>> {
+        Box::pin(async move { self.readers.snapshot(read) })
+    }
+}
+
+/// The answer that the writer will give, or the reason why it was not asked.
+fn answer<'a, T: Send + 'a>(asked: Result<Answer<T>, StoreError>) -> PortFuture<'a, Result<T, StoreError>> {
+    Box::pin(async move { asked?.wait().await })
+}
+
+impl Store for SqliteStore {
+    fn commit(
+        &self,
+        commits: Vec<Commit>,
+    ) -> PortFuture<'_, Result<Vec<Result<(), CommitRefusal>>, StoreError>> {
+        let prepared: Result<Vec<_>, _> = commits.into_iter().map(Prepared::new).collect();
+        answer(prepared.map(|prepared| {
+            let rows = prepared.iter().map(Prepared::rows).sum();
+            self.writer.submit(rows, move |connection| {
+                prepared
+                    .iter()
+                    .map(|prepared| commit::apply(connection, prepared))
+                    .collect()
+            })
+        }))
+    }
+
+    fn command<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        key: &'a IdempotencyKey,
+    ) -> PortFuture<'a, Result<Option<CommandRecord>, StoreError>> {
+        self.read(move |reader| outbox::command(reader, tenant_id, key))
+    }
+
+    fn put_plan<'a>(&'a self, plan: &'a Plan) -> PortFuture<'a, Result<PlanStored, StoreError>> {
+        let plan = plan.clone();
+        answer(Ok(self
+            .writer
+            .submit(1, move |connection| plans::put(connection, &plan))))
+    }
+
+    fn set_plan_availability(
+        &self,
+        id: PlanId,
+        is_active: bool,
+        discontinued: bool,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        let set =
+            move |connection: &Connection| plans::set_availability(connection, id, is_active, discontinued);
+        answer(Ok(self.writer.submit(1, set)))
+    }
+
+    fn plan(&self, id: PlanId) -> PortFuture<'_, Result<Option<Plan>, StoreError>> {
+        self.read(move |reader| plans::by_id(reader, id))
+    }
+
+    fn plan_by_code<'a>(
+        &'a self,
+        code: &'a PlanCode,
+        version: Option<u32>,
+    ) -> PortFuture<'a, Result<Option<Plan>, StoreError>> {
+        self.read(move |reader| plans::by_code(reader, code, version))
+    }
+
+    fn plans(&self) -> PortFuture<'_, Result<Vec<Plan>, StoreError>> {
+        self.read(|reader| plans::all(reader))
+    }
+
+    fn subscription(&self, id: SubscriptionId) -> PortFuture<'_, Result<Option<Subscription>, StoreError>> {
+        self.read(move |reader| subscriptions::by_id(reader, id))
+    }
+
+    fn live_subscription<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        product: &'a ProductCode,
+    ) -> PortFuture<'a, Result<Option<Subscription>, StoreError>> {
+        self.read(move |reader| subscriptions::live(reader, tenant_id, product))
+    }
+
+    fn subscriptions_of(&self, tenant_id: TenantId) -> PortFuture<'_, Result<Vec<Subscription>, StoreError>> {
+        self.read(move |reader| subscriptions::of_tenant(reader, tenant_id))
+    }
+
+    fn due(
+        &self,
+        until: DateTime<Utc>,
+        after: Option<DueCursor>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<Subscription>, StoreError>> {
+        self.read(move |reader| subscriptions::due(reader, until, after, limit))
+    }
+
+    fn trial_used<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        family: &'a TrialFamily,
+    ) -> PortFuture<'a, Result<bool, StoreError>> {
+        self.read(move |reader| subscriptions::trial_used(reader, tenant_id, family))
+    }
+
+    fn invoice(&self, id: InvoiceId) -> PortFuture<'_, Result<Option<Invoice>, StoreError>> {
+        self.read(move |reader| invoices::by_id(reader, id))
+    }
+
+    fn invoices_of(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u32,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<Invoice>, StoreError>> {
+        self.read(move |reader| invoices::of_subscription(reader, subscription_id, after, limit))
+    }
+
+    fn audit_entries(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u64,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+        self.read(move |reader| audit::entries(reader, subscription_id, after, limit))
+    }
+
+    fn audit_checkpoint(
+        &self,
+        subscription_id: SubscriptionId,
+    ) -> PortFuture<'_, Result<ChainHead, StoreError>> {
+        self.read(move |reader| audit::checkpoint(reader, subscription_id))
+    }
+
+    fn prune_audit(
+        &self,
+        subscription_id: SubscriptionId,
+        before: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<u64, StoreError>> {
+        let prune = move |connection: &Connection| audit::prune(connection, subscription_id, before);
+        // How many rows go is not known yet; the next request may well go along.
+        answer(Ok(self.writer.submit(1, prune)))
+    }
+
+    fn record_usage(
+        &self,
+        events: Vec<UsageEvent>,
+        recorded_at: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Vec<UsageOutcome>, StoreError>> {
+        let events: Result<Vec<_>, _> = events.into_iter().map(Recordable::new).collect();
+        answer(events.map(|events| {
+            self.writer.submit(events.len(), move |connection| {
+                usage::record(connection, &events, recorded_at)
+            })
+        }))
+    }
+
+    fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
+        self.snapshot(move |reader| usage::usage(reader, queries))
+    }
+
+    fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>> {
+        self.snapshot(move |reader| outbox::jobs(reader, after, limit))
+    }
+}
