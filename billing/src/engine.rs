@@ -1,0 +1,644 @@
+//! The engine: load, decide, commit.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use billing_core::audit::{Actor, Digest};
+use billing_core::id::{InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
+use billing_core::payment::PaymentOutcome;
+use billing_core::plan::{Plan, TenantProfile};
+use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
+use billing_core::subscription::{
+    self, Command, CommandKind, Context, Create, CreateFacts, Decision, Subscription, UnusedOnCancel,
+    UnusedOnPause, When,
+};
+use billing_core::usage::Usage;
+use chrono::{DateTime, Utc};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use crate::facts::Loaded;
+use crate::plans::PlanCache;
+use crate::{Error, NewSubscription, Receipt, Request};
+
+/// How often a command is decided anew when others keep changing the subscription.
+///
+/// Each round one of the racing callers gets through, which one is chance: of sixteen callers one in 10^28 loses a
+/// thousand rounds, of a hundred one in 20,000.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// How many steps a subscription takes before a command. Ten years of missed days; more is left to a sweep.
+pub(crate) const STEPS_MAX: usize = 4_000;
+
+/// The billing engine.
+///
+/// Cheap to clone; clones share store, clock and caches. Its futures run on any executor: what waits, waits for the
+/// store, and the SQLite store needs no runtime.
+///
+/// Each command loads the subscription, takes the steps that time has made due, decides by
+/// [`subscription::decide`], and commits the whole in one transaction that is guarded by the version it read. When
+/// somebody else was faster, it begins anew from fresh state.
+#[derive(Clone, Debug)]
+pub struct Billing {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) plans: Arc<PlanCache>,
+    pub(crate) ids: Arc<Ids>,
+}
+
+/// Makes ids: version 7 by the engine's own clock, strictly growing within one engine.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    context: Mutex<ContextV7>,
+}
+
+impl Ids {
+    pub(crate) fn next(&self, now: DateTime<Utc>) -> Uuid {
+        let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+        Uuid::new_v7(Timestamp::from_unix(
+            &self.context,
+            seconds,
+            now.timestamp_subsec_nanos(),
+        ))
+    }
+}
+
+impl Billing {
+    /// An engine on `store` that tells the time by `clock`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            plans: Arc::default(),
+            ids: Arc::default(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The engine's time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Subscribes a tenant to a plan.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Rejected`] as [`subscription::create()`]
+    /// says, [`Error::Contended`], [`Error::Store`].
+    pub async fn create(&self, request: &Request, new: &NewSubscription) -> Result<Receipt, Error> {
+        let fingerprint = fingerprint(&("create", new))?;
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(receipt) = self.answered(new.tenant_id, request, fingerprint).await? {
+                return Ok(receipt);
+            }
+            let now = self.clock.now();
+            let plan = self.current_plan(new.plan_id).await?;
+            let live = self.store.live_subscription(new.tenant_id, &plan.product).await?;
+            let trial_used = match &plan.trial {
+                Some(trial) => self.store.trial_used(new.tenant_id, &trial.family).await?,
+                None => false,
+            };
+            let siblings = self.siblings(new.tenant_id, None).await?;
+            let siblings: Vec<_> = siblings.iter().map(|(id, plan)| (*id, &**plan)).collect();
+            let create = Create {
+                id: SubscriptionId::new(self.ids.next(now)),
+                tenant_id: new.tenant_id,
+                tenant: new.tenant.clone(),
+                zone: new.zone,
+                month_end: new.month_end,
+                payment_method: new.payment_method,
+                auto_renew: new.auto_renew,
+                trial: new.trial,
+            };
+            let facts = CreateFacts {
+                plan: &plan,
+                live: live.map(|subscription| subscription.id),
+                trial_used,
+                siblings: &siblings,
+            };
+            let decided =
+                subscription::create(&create, &facts, &self.context(now, &request.actor, request.ip));
+            let decision = match decided {
+                Ok(decision) => decision,
+                Err(rejection) => {
+                    return self
+                        .refused(new.tenant_id, request, fingerprint, rejection.into())
+                        .await;
+                }
+            };
+            if let Some(receipt) = self
+                .commit(vec![(0, decision)], request, fingerprint, now)
+                .await?
+            {
+                return Ok(receipt);
+            }
+        }
+        Err(Error::Contended {
+            attempts: ATTEMPTS_MAX,
+        })
+    }
+
+    /// Asks for the next period of an expired subscription, or for another attempt at its open invoice.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn renew(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::Renew).await
+    }
+
+    /// Ends a subscription, now or when its period is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn cancel(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        when: When,
+        reason: &str,
+        unused: UnusedOnCancel,
+    ) -> Result<Receipt, Error> {
+        self.execute(
+            request,
+            id,
+            Command::Cancel {
+                when,
+                reason: reason.into(),
+                unused,
+            },
+        )
+        .await
+    }
+
+    /// Takes back a cancellation that was scheduled.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn undo_cancel(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::UndoCancel).await
+    }
+
+    /// Stops a subscription by an operator's decision.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn suspend(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        reason: &str,
+    ) -> Result<Receipt, Error> {
+        self.execute(
+            request,
+            id,
+            Command::Suspend {
+                reason: reason.into(),
+            },
+        )
+        .await
+    }
+
+    /// Puts a suspended subscription back.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn reactivate(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::Reactivate).await
+    }
+
+    /// Stops billing and access at the customer's request, now or when the period is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn pause(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        when: When,
+        resume_at: Option<DateTime<Utc>>,
+        unused: UnusedOnPause,
+    ) -> Result<Receipt, Error> {
+        self.execute(
+            request,
+            id,
+            Command::Pause {
+                when,
+                resume_at,
+                unused,
+            },
+        )
+        .await
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn resume(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::Resume).await
+    }
+
+    /// Moves a subscription to another plan; without `when`, now if it costs at least as much over a year, else when
+    /// the period is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), and [`Error::UnknownPlan`].
+    pub async fn change_plan(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        plan_id: PlanId,
+        when: Option<When>,
+        tenant: TenantProfile,
+    ) -> Result<Receipt, Error> {
+        self.execute(
+            request,
+            id,
+            Command::ChangePlan {
+                plan_id,
+                when,
+                tenant,
+            },
+        )
+        .await
+    }
+
+    /// Takes back a plan change or a pause that was scheduled.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn drop_pending_change(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::DropPendingChange).await
+    }
+
+    /// Sets or removes the payment method.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn set_payment_method(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        payment_method: Option<PaymentMethodId>,
+    ) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::SetPaymentMethod { payment_method })
+            .await
+    }
+
+    /// Switches automatic renewal.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn set_auto_renew(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        auto_renew: bool,
+    ) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::SetAutoRenew { auto_renew })
+            .await
+    }
+
+    /// Tells what became of a payment of an invoice.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn record_payment(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        invoice_id: InvoiceId,
+        outcome: PaymentOutcome,
+    ) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::RecordPayment { invoice_id, outcome })
+            .await
+    }
+
+    /// Lets a subscription that the runaway guard parked bill again.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn unpark(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::Unpark).await
+    }
+
+    /// Takes every step that time has made due for one subscription; nothing due changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn advance(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::Advance).await
+    }
+
+    /// Carries out `command` on subscription `id`.
+    ///
+    /// Steps that time has made due are taken first, in the same transaction: a command meets the state that a sweep
+    /// on time would have left. Only the outcome of a payment is taken as it comes: it belongs to the state in which
+    /// the payment was asked for. What is refused changes nothing and is not recorded: it may be repeated with the
+    /// same key.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::UnknownSubscription`], [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Rejected`] as
+    /// [`subscription::decide`] says, [`Error::Contended`], [`Error::Store`].
+    pub async fn execute(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        command: Command,
+    ) -> Result<Receipt, Error> {
+        let fingerprint = fingerprint(&(id, &command))?;
+        for _ in 0..ATTEMPTS_MAX {
+            let current = self
+                .store
+                .subscription(id)
+                .await?
+                .ok_or(Error::UnknownSubscription { id })?;
+            if let Some(receipt) = self.answered(current.tenant_id, request, fingerprint).await? {
+                return Ok(receipt);
+            }
+            let now = self.clock.now();
+            let decisions = match command.kind() {
+                CommandKind::RecordPayment => Vec::new(),
+                CommandKind::Advance => self.steps(&current, now, (&request.actor, request.ip)).await?,
+                CommandKind::Renew
+                | CommandKind::Cancel
+                | CommandKind::UndoCancel
+                | CommandKind::Suspend
+                | CommandKind::Reactivate
+                | CommandKind::Pause
+                | CommandKind::Resume
+                | CommandKind::ChangePlan
+                | CommandKind::DropPendingChange
+                | CommandKind::SetPaymentMethod
+                | CommandKind::SetAutoRenew
+                | CommandKind::Unpark => self.steps(&current, now, (&Actor::System, None)).await?,
+            };
+            let mut decisions = versioned(&current, decisions);
+            if command.kind() != CommandKind::Advance {
+                let state = decisions.last().map_or(&current, |(_, decision)| &decision.next);
+                let expected = state.version;
+                match self
+                    .decide(state, &command, now, (&request.actor, request.ip))
+                    .await
+                {
+                    Ok(decision) => decisions.push((expected, decision)),
+                    Err(error) => {
+                        return self.refused(current.tenant_id, request, fingerprint, error).await;
+                    }
+                }
+            }
+            if decisions.is_empty() {
+                return Ok(Receipt {
+                    subscription: current,
+                    invoices: Vec::new(),
+                });
+            }
+            if let Some(receipt) = self.commit(decisions, request, fingerprint, now).await? {
+                return Ok(receipt);
+            }
+        }
+        Err(Error::Contended {
+            attempts: ATTEMPTS_MAX,
+        })
+    }
+
+    /// The steps that time has made due at `now`, each decided on the state that the one before leaves.
+    pub(crate) async fn steps(
+        &self,
+        current: &Subscription,
+        now: DateTime<Utc>,
+        by: (&Actor, Option<IpAddr>),
+    ) -> Result<Vec<Decision>, Error> {
+        let mut steps: Vec<Decision> = Vec::new();
+        while steps.len() < STEPS_MAX {
+            let state = steps.last().map_or(current, |step| &step.next);
+            if state.next_due().is_none_or(|due| due > now) {
+                break;
+            }
+            let step = self.decide(state, &Command::Advance, now, by).await?;
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    /// Loads what `command` needs and decides it.
+    async fn decide(
+        &self,
+        state: &Subscription,
+        command: &Command,
+        now: DateTime<Utc>,
+        (actor, ip): (&Actor, Option<IpAddr>),
+    ) -> Result<Decision, Error> {
+        let plan = self.plan_in_force(state.plan_id).await?;
+        let needs = subscription::needs(state, command, &plan, now);
+        let usage = match needs.usage {
+            Some(query) => self.store.usage(&[query]).await?.pop(),
+            None => None,
+        };
+        let loaded = self.load(state, plan, &needs, usage).await?;
+        let siblings = loaded.siblings();
+        let facts = loaded.facts(&siblings);
+        Ok(subscription::decide(
+            state,
+            command,
+            &facts,
+            &self.context(now, actor, ip),
+        )?)
+    }
+
+    pub(crate) fn context<'a>(
+        &self,
+        now: DateTime<Utc>,
+        actor: &'a Actor,
+        ip: Option<IpAddr>,
+    ) -> Context<'a> {
+        Context {
+            now,
+            actor,
+            ip,
+            invoice_id: InvoiceId::new(self.ids.next(now)),
+        }
+    }
+
+    /// The receipt of a command that was carried out before under the same key.
+    async fn answered(
+        &self,
+        tenant_id: TenantId,
+        request: &Request,
+        fingerprint: Digest,
+    ) -> Result<Option<Receipt>, Error> {
+        let Some(record) = self.store.command(tenant_id, &request.key).await? else {
+            return Ok(None);
+        };
+        if record.fingerprint != fingerprint {
+            return Err(Error::KeyReused {
+                key: request.key.clone(),
+            });
+        }
+        let receipt = serde_json::from_str(&record.answer).map_err(|error| StoreError::Damaged {
+            detail: format!("answer of `{}`: {error}", request.key),
+        })?;
+        Ok(Some(receipt))
+    }
+
+    /// The answer to a command that was refused: the receipt, if the same command got through meanwhile and is why.
+    async fn refused(
+        &self,
+        tenant_id: TenantId,
+        request: &Request,
+        fingerprint: Digest,
+        error: Error,
+    ) -> Result<Receipt, Error> {
+        self.answered(tenant_id, request, fingerprint).await?.ok_or(error)
+    }
+
+    /// Commits decisions on one subscription together, with the receipt; `None` when somebody else was faster.
+    async fn commit(
+        &self,
+        decisions: Vec<(u64, Decision)>,
+        request: &Request,
+        fingerprint: Digest,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Receipt>, Error> {
+        let invoices = decisions
+            .iter()
+            .filter_map(|(_, decision)| decision.opened.as_ref().map(|invoice| invoice.id))
+            .collect();
+        let Some((_, last)) = decisions.last() else {
+            return Ok(None);
+        };
+        let receipt = Receipt {
+            subscription: last.next.clone(),
+            invoices,
+        };
+        let record = CommandRecord {
+            tenant_id: receipt.subscription.tenant_id,
+            key: request.key.clone(),
+            fingerprint,
+            answer: to_json(&receipt)?,
+            recorded_at: now,
+        };
+        // The key goes with the last decision, the command's own: steps that were due may stand without it.
+        let mut commits: Vec<_> = decisions
+            .into_iter()
+            .map(|(expected_version, decision)| self.commit_of(expected_version, decision, None, now))
+            .collect();
+        if let Some(commit) = commits.last_mut() {
+            commit.command = Some(record);
+        }
+        let answers = self.store.commit(commits).await?;
+        Ok(answers
+            .into_iter()
+            .all(|answer| answer.is_ok())
+            .then_some(receipt))
+    }
+
+    /// A decision made ready for the store: its effects become jobs.
+    pub(crate) fn commit_of(
+        &self,
+        expected_version: u64,
+        mut decision: Decision,
+        command: Option<CommandRecord>,
+        now: DateTime<Utc>,
+    ) -> Commit {
+        let subscription_id = decision.next.id;
+        let jobs = std::mem::take(&mut decision.effects)
+            .into_iter()
+            .map(|effect| Job {
+                id: JobId::new(self.ids.next(now)),
+                subscription_id,
+                effect,
+                created_at: now,
+            })
+            .collect();
+        Commit {
+            expected_version,
+            decision,
+            jobs,
+            command,
+        }
+    }
+
+    /// The plans of the tenant's live subscriptions, but for one.
+    pub(crate) async fn siblings(
+        &self,
+        tenant_id: TenantId,
+        except: Option<SubscriptionId>,
+    ) -> Result<Vec<(SubscriptionId, Arc<Plan>)>, Error> {
+        let mut siblings = Vec::new();
+        for sibling in self.store.subscriptions_of(tenant_id).await? {
+            if sibling.is_live() && Some(sibling.id) != except {
+                siblings.push((sibling.id, self.plan_in_force(sibling.plan_id).await?));
+            }
+        }
+        Ok(siblings)
+    }
+
+    /// Loads what `needs` names, but for the usage, which a sweep loads for a page at once.
+    pub(crate) async fn load(
+        &self,
+        state: &Subscription,
+        plan: Arc<Plan>,
+        needs: &subscription::Needs,
+        usage: Option<Usage>,
+    ) -> Result<Loaded, Error> {
+        let target = match needs.target {
+            Some(id) => Some(self.current_plan(id).await?),
+            None => None,
+        };
+        let invoice = match needs.invoice {
+            Some(id) => self.store.invoice(id).await?,
+            None => None,
+        };
+        let siblings = if needs.siblings {
+            self.siblings(state.tenant_id, Some(state.id)).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Loaded {
+            plan,
+            target,
+            usage,
+            invoice,
+            siblings,
+        })
+    }
+}
+
+/// Each decision with the version that it was made from.
+pub(crate) fn versioned(current: &Subscription, decisions: Vec<Decision>) -> Vec<(u64, Decision)> {
+    let mut version = current.version;
+    decisions
+        .into_iter()
+        .map(|decision| (std::mem::replace(&mut version, decision.next.version), decision))
+        .collect()
+}
+
+fn fingerprint(asked: &impl serde::Serialize) -> Result<Digest, Error> {
+    Ok(Digest::of(to_json(asked)?.as_bytes()))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Internal {
+        detail: error.to_string(),
+    })
+}

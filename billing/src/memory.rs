@@ -1,0 +1,489 @@
+//! A store in memory, for tests and examples.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use billing_core::audit::{AuditEntry, ChainHead};
+use billing_core::id::{
+    IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
+};
+use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
+use billing_core::plan::Plan;
+use billing_core::ports::{
+    CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
+};
+use billing_core::subscription::{Decision, InvoiceClosed, Subscription};
+use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageOverflow, UsageQuery};
+use chrono::{DateTime, Utc};
+
+/// A [`Store`] in memory, for tests and examples: nothing survives the process.
+///
+/// It is the simple model that the other stores are compared with, so it is written to be obviously right, not fast:
+/// most reads look at everything. All futures are ready at once, and the work is done when the method is called.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    plans: BTreeMap<PlanId, Plan>,
+    /// Plans that a subscription uses or used.
+    used_plans: BTreeSet<PlanId>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    commands: BTreeMap<(TenantId, IdempotencyKey), CommandRecord>,
+    trials: BTreeSet<(TenantId, TrialFamily)>,
+    invoices: BTreeMap<InvoiceId, Invoice>,
+    audit: BTreeMap<SubscriptionId, Chain>,
+    /// In the order of their commits.
+    jobs: Vec<Job>,
+    /// In the order in which they were recorded: the place of an event, from 1, is what a watermark counts.
+    usage: Vec<UsageEvent>,
+}
+
+/// What is kept of an audit chain.
+#[derive(Debug, Default)]
+struct Chain {
+    checkpoint: ChainHead,
+    entries: Vec<AuditEntry>,
+}
+
+impl Tables {
+    fn commit(&mut self, commit: Commit) -> Result<(), CommitRefusal> {
+        self.check(&commit)?;
+        let Commit {
+            expected_version: _,
+            decision,
+            jobs,
+            command,
+        } = commit;
+        let Decision {
+            next,
+            audit,
+            opened,
+            closed,
+            trial,
+            // They are in `jobs`, with their ids.
+            effects: _,
+        } = decision;
+        for InvoiceClosed { invoice_id, state } in closed {
+            if let Some(invoice) = self.invoices.get_mut(&invoice_id) {
+                invoice.state = state;
+            }
+        }
+        self.invoices.extend(opened.map(|invoice| (invoice.id, invoice)));
+        self.trials
+            .extend(trial.map(|trial| (trial.tenant_id, trial.family)));
+        self.commands
+            .extend(command.map(|command| ((command.tenant_id, command.key.clone()), command)));
+        for job in jobs {
+            let key = job.effect.idempotency_key();
+            if self.jobs.iter().all(|kept| kept.effect.idempotency_key() != key) {
+                self.jobs.push(job);
+            }
+        }
+        self.audit.entry(next.id).or_default().entries.extend(audit);
+        self.used_plans.insert(next.plan_id);
+        self.subscriptions.insert(next.id, next);
+        Ok(())
+    }
+
+    /// The refusals, in the order in which [`CommitRefusal`] lists them.
+    fn check(&self, commit: &Commit) -> Result<(), CommitRefusal> {
+        let Commit {
+            expected_version,
+            decision,
+            command,
+            jobs: _,
+        } = commit;
+        let next = &decision.next;
+        if let Some(command) = command
+            && self
+                .commands
+                .contains_key(&(command.tenant_id, command.key.clone()))
+        {
+            return Err(CommitRefusal::CommandExists {
+                key: command.key.clone(),
+            });
+        }
+        let found = self
+            .subscriptions
+            .get(&next.id)
+            .map_or(0, |current| current.version);
+        if found != *expected_version {
+            return Err(CommitRefusal::VersionConflict {
+                id: next.id,
+                expected: *expected_version,
+                found,
+            });
+        }
+        let live = self.live(next.tenant_id, &next.product);
+        if next.is_live() && live.is_some_and(|live| live.id != next.id) {
+            return Err(CommitRefusal::LiveExists {
+                tenant_id: next.tenant_id,
+                product: next.product.clone(),
+            });
+        }
+        if let Some(trial) = &decision.trial
+            && self.trials.contains(&(trial.tenant_id, trial.family.clone()))
+        {
+            return Err(CommitRefusal::TrialExists {
+                tenant_id: trial.tenant_id,
+                family: trial.family.clone(),
+            });
+        }
+        if let Some(opened) = &decision.opened
+            && self.invoices.values().any(|kept| collide(kept, opened))
+        {
+            return Err(CommitRefusal::InvoiceExists {
+                subscription_id: opened.subscription_id,
+                number: opened.number,
+            });
+        }
+        for InvoiceClosed { invoice_id, state } in &decision.closed {
+            let open = self
+                .invoices
+                .get(invoice_id)
+                .is_some_and(|invoice| may_close(&invoice.state, state));
+            if !open {
+                return Err(CommitRefusal::InvoiceNotOpen {
+                    invoice_id: *invoice_id,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self, tenant_id: TenantId, product: &ProductCode) -> Option<&Subscription> {
+        self.subscriptions
+            .values()
+            .find(|one| one.is_live() && one.tenant_id == tenant_id && one.product == *product)
+    }
+
+    fn put_plan(&mut self, plan: &Plan) -> PlanStored {
+        let namesake = |other: &&Plan| (&other.code, other.version) == (&plan.code, plan.version);
+        let stored = match self.plans.get(&plan.id) {
+            Some(known) if known == plan => PlanStored::Unchanged,
+            known => match self.plans.values().find(namesake) {
+                Some(other) if other.id != plan.id => PlanStored::VersionTaken { by: other.id },
+                _ => match known {
+                    None => PlanStored::Created,
+                    Some(known) if self.used_plans.contains(&plan.id) && !known.has_same_terms(plan) => {
+                        PlanStored::InUse
+                    }
+                    Some(_) => PlanStored::Replaced,
+                },
+            },
+        };
+        match stored {
+            PlanStored::Created | PlanStored::Replaced => {
+                self.plans.insert(plan.id, plan.clone());
+            }
+            PlanStored::Unchanged | PlanStored::InUse | PlanStored::VersionTaken { .. } => {}
+        }
+        stored
+    }
+
+    fn record_usage(&mut self, event: UsageEvent) -> UsageOutcome {
+        let known = self.usage.iter().find(|known| {
+            (known.tenant_id, &known.idempotency_key) == (event.tenant_id, &event.idempotency_key)
+        });
+        if let Some(known) = known {
+            return event.compare(known);
+        }
+        self.usage.push(event);
+        UsageOutcome::Accepted
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Result<Usage, UsageOverflow> {
+        let mut usage = Usage::default();
+        for (event, sequence) in self.usage.iter().zip(1..) {
+            usage.watermark = sequence;
+            if event.tenant_id == query.tenant_id {
+                usage.add(query, event, sequence)?;
+            }
+        }
+        Ok(usage)
+    }
+
+    fn prune_audit(&mut self, id: SubscriptionId, before: DateTime<Utc>) -> u64 {
+        let Some(chain) = self.audit.get_mut(&id) else {
+            return 0;
+        };
+        let Some(last) = chain.entries.len().checked_sub(1) else {
+            return 0;
+        };
+        let first_kept = chain.entries.iter().position(|entry| entry.at >= before);
+        let kept = chain.entries.split_off(first_kept.unwrap_or(last));
+        let removed = std::mem::replace(&mut chain.entries, kept);
+        if let Some(AuditEntry { sequence, hash, .. }) = removed.last() {
+            chain.checkpoint = ChainHead {
+                sequence: *sequence,
+                hash: *hash,
+            };
+        }
+        count(removed.len())
+    }
+}
+
+/// Whether both cannot be kept: the same number of one subscription, or both buy its period that begins then.
+///
+/// A restart is left out: at a clock that stands still, one subscription can restart twice at one instant.
+fn collide(kept: &Invoice, opened: &Invoice) -> bool {
+    let buys = |invoice: &Invoice| match invoice.kind {
+        InvoiceKind::First | InvoiceKind::Renewal => true,
+        InvoiceKind::Restart | InvoiceKind::PlanChange | InvoiceKind::Closing => false,
+    };
+    let same_period = buys(kept) && buys(opened) && kept.period.start == opened.period.start;
+    kept.subscription_id == opened.subscription_id && (kept.number == opened.number || same_period)
+}
+
+/// An open invoice may be closed; one that was given up may still be paid.
+const fn may_close(from: &InvoiceStatus, to: &InvoiceStatus) -> bool {
+    match (from, to) {
+        (InvoiceStatus::Open, to) => !matches!(to, InvoiceStatus::Open),
+        (InvoiceStatus::Uncollectible { .. }, InvoiceStatus::Paid { .. }) => true,
+        (
+            InvoiceStatus::Uncollectible { .. } | InvoiceStatus::Paid { .. } | InvoiceStatus::Void { .. },
+            _,
+        ) => false,
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn done<'a, T: Send + 'a>(answer: T) -> PortFuture<'a, Result<T, StoreError>> {
+    Box::pin(ready(Ok(answer)))
+}
+
+impl Store for MemoryStore {
+    fn commit(
+        &self,
+        commits: Vec<Commit>,
+    ) -> PortFuture<'_, Result<Vec<Result<(), CommitRefusal>>, StoreError>> {
+        let mut tables = self.tables();
+        done(commits.into_iter().map(|commit| tables.commit(commit)).collect())
+    }
+
+    fn command<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        key: &'a IdempotencyKey,
+    ) -> PortFuture<'a, Result<Option<CommandRecord>, StoreError>> {
+        done(self.tables().commands.get(&(tenant_id, key.clone())).cloned())
+    }
+
+    fn put_plan<'a>(&'a self, plan: &'a Plan) -> PortFuture<'a, Result<PlanStored, StoreError>> {
+        done(self.tables().put_plan(plan))
+    }
+
+    fn set_plan_availability(
+        &self,
+        id: PlanId,
+        is_active: bool,
+        discontinued: bool,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        let mut tables = self.tables();
+        let plan = tables.plans.get_mut(&id);
+        let found = plan.is_some();
+        if let Some(plan) = plan {
+            plan.is_active = is_active;
+            plan.discontinued = discontinued;
+        }
+        done(found)
+    }
+
+    fn plan(&self, id: PlanId) -> PortFuture<'_, Result<Option<Plan>, StoreError>> {
+        done(self.tables().plans.get(&id).cloned())
+    }
+
+    fn plan_by_code<'a>(
+        &'a self,
+        code: &'a PlanCode,
+        version: Option<u32>,
+    ) -> PortFuture<'a, Result<Option<Plan>, StoreError>> {
+        let tables = self.tables();
+        let asked =
+            |plan: &&Plan| plan.code == *code && version.is_none_or(|version| plan.version == version);
+        done(
+            tables
+                .plans
+                .values()
+                .filter(asked)
+                .max_by_key(|plan| plan.version)
+                .cloned(),
+        )
+    }
+
+    fn plans(&self) -> PortFuture<'_, Result<Vec<Plan>, StoreError>> {
+        let mut plans: Vec<Plan> = self.tables().plans.values().cloned().collect();
+        plans.sort_by(|a, b| (&a.code, a.version).cmp(&(&b.code, b.version)));
+        done(plans)
+    }
+
+    fn subscription(&self, id: SubscriptionId) -> PortFuture<'_, Result<Option<Subscription>, StoreError>> {
+        done(self.tables().subscriptions.get(&id).cloned())
+    }
+
+    fn live_subscription<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        product: &'a ProductCode,
+    ) -> PortFuture<'a, Result<Option<Subscription>, StoreError>> {
+        done(self.tables().live(tenant_id, product).cloned())
+    }
+
+    fn subscriptions_of(&self, tenant_id: TenantId) -> PortFuture<'_, Result<Vec<Subscription>, StoreError>> {
+        let tables = self.tables();
+        let mut found: Vec<Subscription> = tables
+            .subscriptions
+            .values()
+            .filter(|one| one.tenant_id == tenant_id)
+            .cloned()
+            .collect();
+        found.sort_by_key(|one| (one.created_at, one.id));
+        done(found)
+    }
+
+    fn due(
+        &self,
+        until: DateTime<Utc>,
+        after: Option<DueCursor>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<Subscription>, StoreError>> {
+        let tables = self.tables();
+        let mut found: Vec<(DueCursor, &Subscription)> = tables
+            .subscriptions
+            .values()
+            .filter_map(|one| {
+                one.next_due()
+                    .map(|due_at| (DueCursor { due_at, id: one.id }, one))
+            })
+            .filter(|(cursor, _)| cursor.due_at <= until && after.is_none_or(|after| *cursor > after))
+            .collect();
+        found.sort_by_key(|(cursor, _)| *cursor);
+        done(
+            found
+                .into_iter()
+                .take(limit)
+                .map(|(_, one)| one.clone())
+                .collect(),
+        )
+    }
+
+    fn trial_used<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        family: &'a TrialFamily,
+    ) -> PortFuture<'a, Result<bool, StoreError>> {
+        done(self.tables().trials.contains(&(tenant_id, family.clone())))
+    }
+
+    fn invoice(&self, id: InvoiceId) -> PortFuture<'_, Result<Option<Invoice>, StoreError>> {
+        done(self.tables().invoices.get(&id).cloned())
+    }
+
+    fn invoices_of(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u32,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<Invoice>, StoreError>> {
+        let tables = self.tables();
+        let mut found: Vec<Invoice> = tables
+            .invoices
+            .values()
+            .filter(|invoice| invoice.subscription_id == subscription_id && invoice.number > after)
+            .cloned()
+            .collect();
+        found.sort_by_key(|invoice| invoice.number);
+        found.truncate(limit);
+        done(found)
+    }
+
+    fn audit_entries(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u64,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<AuditEntry>, StoreError>> {
+        let tables = self.tables();
+        let chain = tables.audit.get(&subscription_id);
+        let entries = chain.map_or(&[][..], |chain| &chain.entries);
+        done(
+            entries
+                .iter()
+                .filter(|entry| entry.sequence > after)
+                .take(limit)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    fn audit_checkpoint(
+        &self,
+        subscription_id: SubscriptionId,
+    ) -> PortFuture<'_, Result<ChainHead, StoreError>> {
+        let tables = self.tables();
+        let chain = tables.audit.get(&subscription_id);
+        done(chain.map_or_else(ChainHead::default, |chain| chain.checkpoint))
+    }
+
+    fn prune_audit(
+        &self,
+        subscription_id: SubscriptionId,
+        before: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<u64, StoreError>> {
+        done(self.tables().prune_audit(subscription_id, before))
+    }
+
+    fn record_usage(
+        &self,
+        events: Vec<UsageEvent>,
+        _recorded_at: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Vec<UsageOutcome>, StoreError>> {
+        let mut tables = self.tables();
+        done(
+            events
+                .into_iter()
+                .map(|event| tables.record_usage(event))
+                .collect(),
+        )
+    }
+
+    fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
+        let tables = self.tables();
+        let found: Result<Vec<Usage>, UsageOverflow> =
+            queries.iter().map(|query| tables.usage(query)).collect();
+        let answer = found.map_err(|overflow| StoreError::Internal {
+            detail: overflow.to_string(),
+        });
+        Box::pin(ready(answer))
+    }
+
+    fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>> {
+        let tables = self.tables();
+        let from = match after {
+            None => 0,
+            Some(after) => {
+                let place = tables.jobs.iter().position(|job| job.id == after);
+                place.map_or(tables.jobs.len(), |place| place.saturating_add(1))
+            }
+        };
+        done(tables.jobs.iter().skip(from).take(limit).cloned().collect())
+    }
+}

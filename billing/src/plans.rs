@@ -1,0 +1,114 @@
+//! The catalogue, and the plans in force kept at hand.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use billing_core::id::{PlanCode, PlanId};
+use billing_core::plan::Plan;
+use billing_core::ports::PlanStored;
+
+use crate::{Billing, Error};
+
+/// Plans that subscriptions use. Their terms never change, so an entry is right for ever; only who may come in does,
+/// and that is read from the store when it matters.
+#[derive(Debug, Default)]
+pub(crate) struct PlanCache {
+    plans: RwLock<HashMap<PlanId, Arc<Plan>>>,
+}
+
+impl PlanCache {
+    fn find(&self, id: PlanId) -> Option<Arc<Plan>> {
+        self.plans
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
+    }
+
+    fn keep(&self, plan: Plan) -> Arc<Plan> {
+        let plan = Arc::new(plan);
+        self.plans
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(plan.id, Arc::clone(&plan));
+        plan
+    }
+}
+
+impl Billing {
+    /// A fresh id for a plan version.
+    pub fn new_plan_id(&self) -> PlanId {
+        PlanId::new(self.ids.next(self.clock.now()))
+    }
+
+    /// Puts a plan version into the catalogue.
+    ///
+    /// The same version again changes nothing. A version that no subscription has used may be replaced; one that is in
+    /// use may only be opened or closed to new subscribers, by [`set_plan_availability`](Self::set_plan_availability).
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::InvalidPlan`] with every fault, [`Error::PlanVersionTaken`], [`Error::PlanInUse`],
+    /// [`Error::Store`].
+    pub async fn put_plan(&self, plan: &Plan) -> Result<PlanStored, Error> {
+        plan.validate().map_err(|faults| Error::InvalidPlan {
+            code: plan.code.clone(),
+            faults,
+        })?;
+        let (code, version) = (plan.code.clone(), plan.version);
+        match self.store.put_plan(plan).await? {
+            stored @ (PlanStored::Created | PlanStored::Unchanged | PlanStored::Replaced) => Ok(stored),
+            PlanStored::VersionTaken { by } => Err(Error::PlanVersionTaken { code, version, by }),
+            PlanStored::InUse => Err(Error::PlanInUse { code, version }),
+        }
+    }
+
+    /// Opens or closes a plan version to new subscribers. Those inside are not concerned.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::UnknownPlan`], [`Error::Store`].
+    pub async fn set_plan_availability(
+        &self,
+        id: PlanId,
+        is_active: bool,
+        discontinued: bool,
+    ) -> Result<(), Error> {
+        let found = self
+            .store
+            .set_plan_availability(id, is_active, discontinued)
+            .await?;
+        if found {
+            Ok(())
+        } else {
+            Err(Error::UnknownPlan { id })
+        }
+    }
+
+    /// A plan version by its code; the newest without a version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn plan(&self, code: &PlanCode, version: Option<u32>) -> Result<Option<Plan>, Error> {
+        Ok(self.store.plan_by_code(code, version).await?)
+    }
+
+    /// A plan as the store has it now: for who may come in.
+    pub(crate) async fn current_plan(&self, id: PlanId) -> Result<Arc<Plan>, Error> {
+        self.store
+            .plan(id)
+            .await?
+            .map(Arc::new)
+            .ok_or(Error::UnknownPlan { id })
+    }
+
+    /// A plan that a subscription uses.
+    pub(crate) async fn plan_in_force(&self, id: PlanId) -> Result<Arc<Plan>, Error> {
+        if let Some(plan) = self.plans.find(id) {
+            return Ok(plan);
+        }
+        let plan = self.store.plan(id).await?.ok_or(Error::UnknownPlan { id })?;
+        Ok(self.plans.keep(plan))
+    }
+}

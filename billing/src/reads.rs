@@ -1,0 +1,165 @@
+//! Reading what the engine keeps, recording usage, and looking after the audit trail.
+
+use billing_core::access;
+use billing_core::audit::{self, AuditEntry, ChainHead};
+use billing_core::id::JobId;
+use billing_core::id::{FeatureCode, InvoiceId, SubscriptionId, TenantId};
+use billing_core::invoice::Invoice;
+use billing_core::ports::Job;
+use billing_core::subscription::Subscription;
+use billing_core::usage::{UsageEvent, UsageOutcome};
+use chrono::{DateTime, Utc};
+
+use crate::{Billing, Error};
+
+/// How many rows a paged read takes at once.
+const PAGE: usize = 1_000;
+
+impl Billing {
+    /// A subscription as it was committed last; see [`Subscription::standing`] for what time has made of it since.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::UnknownSubscription`], [`Error::Store`].
+    pub async fn subscription(&self, id: SubscriptionId) -> Result<Subscription, Error> {
+        self.store
+            .subscription(id)
+            .await?
+            .ok_or(Error::UnknownSubscription { id })
+    }
+
+    /// All subscriptions of a tenant, live or not, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn subscriptions_of(&self, tenant_id: TenantId) -> Result<Vec<Subscription>, Error> {
+        Ok(self.store.subscriptions_of(tenant_id).await?)
+    }
+
+    /// Whether any subscription of the tenant grants `feature` now.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::UnknownPlan`] for a damaged store, [`Error::Store`].
+    pub async fn grants(&self, tenant_id: TenantId, feature: &FeatureCode) -> Result<bool, Error> {
+        let now = self.clock.now();
+        for subscription in self.store.subscriptions_of(tenant_id).await? {
+            let plan = self.plan_in_force(subscription.plan_id).await?;
+            if access::grants(&subscription, &plan, feature, now) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// An invoice, if there is one with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn invoice(&self, id: InvoiceId) -> Result<Option<Invoice>, Error> {
+        Ok(self.store.invoice(id).await?)
+    }
+
+    /// All invoices of a subscription, by number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn invoices_of(&self, id: SubscriptionId) -> Result<Vec<Invoice>, Error> {
+        let mut invoices: Vec<Invoice> = Vec::new();
+        loop {
+            let after = invoices.last().map_or(0, |invoice| invoice.number);
+            let page = self.store.invoices_of(id, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(invoices);
+            }
+            invoices.extend(page);
+        }
+    }
+
+    /// Jobs of the outbox in the order of their commits, beginning after `after`, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn jobs(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error> {
+        Ok(self.store.jobs(after, limit).await?)
+    }
+
+    /// Records usage events, durably; one answer per event, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: then nothing was recorded. An event that is refused is an answer, not an error.
+    pub async fn record_usage(&self, events: Vec<UsageEvent>) -> Result<Vec<UsageOutcome>, Error> {
+        let now = self.clock.now();
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut sound = Vec::with_capacity(events.len());
+        for event in events {
+            match event.check(now) {
+                Ok(()) => {
+                    outcomes.push(None);
+                    sound.push(event);
+                }
+                Err(refusal) => outcomes.push(Some(UsageOutcome::Refused(refusal))),
+            }
+        }
+        let mut recorded = self.store.record_usage(sound, now).await?.into_iter();
+        Ok(outcomes
+            .into_iter()
+            .filter_map(|refused| refused.or_else(|| recorded.next()))
+            .collect())
+    }
+
+    /// The audit trail of a subscription, from the last clean-up on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn audit_trail(&self, id: SubscriptionId) -> Result<Vec<AuditEntry>, Error> {
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        loop {
+            let after = entries.last().map_or(0, |entry| entry.sequence);
+            let page = self.store.audit_entries(id, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(page);
+        }
+    }
+
+    /// Checks the audit chain of a subscription, from its checkpoint to the head that the subscription holds.
+    /// Returns where the chain stands.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::UnknownSubscription`], [`Error::AuditChain`] with the first fault, [`Error::Store`].
+    pub async fn verify_audit(&self, id: SubscriptionId) -> Result<ChainHead, Error> {
+        loop {
+            let head = self.subscription(id).await?.audit;
+            let start = self.store.audit_checkpoint(id).await?;
+            let entries = self.audit_trail(id).await?;
+            let verified = audit::verify(id, start, &entries, head);
+            // A change or a clean-up in between the reads looks like a fault; only a quiet chain is judged.
+            let quiet =
+                self.subscription(id).await?.audit == head && self.store.audit_checkpoint(id).await? == start;
+            match verified {
+                Ok(()) => return Ok(head),
+                Err(fault) if quiet => return Err(Error::AuditChain { id, fault }),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Removes the audit entries of a subscription before `before`, but for the last, and leaves a checkpoint that
+    /// the rest verifies against. Returns how many were removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn prune_audit(&self, id: SubscriptionId, before: DateTime<Utc>) -> Result<u64, Error> {
+        Ok(self.store.prune_audit(id, before).await?)
+    }
+}

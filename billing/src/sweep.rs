@@ -1,0 +1,408 @@
+//! The sweep: takes every step that time has made due, page by page.
+
+use std::ops::ControlFlow;
+
+use billing_core::audit::{Actor, AuditAction};
+use billing_core::calendar::Period;
+use billing_core::id::{SubscriptionId, TenantId};
+use billing_core::invoice::InvoiceKind;
+use billing_core::money::Money;
+use billing_core::ports::{Commit, CommitRefusal, DueCursor, StoreError};
+use billing_core::subscription::{self, Command, Decision, Status, Subscription};
+use chrono::{DateTime, Utc};
+use futures_util::future;
+
+use crate::engine::{STEPS_MAX, versioned};
+use crate::{Billing, Error};
+
+/// How often a subscription that others keep changing is tried anew before it is left to the next sweep.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// How many failures a report lists; all are counted.
+const FAILURES_LISTED_MAX: usize = 100;
+
+/// How a sweep goes about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SweepOptions {
+    /// How many subscriptions are read, decided and committed at once: what the sweep holds in memory, and what is
+    /// done again at worst when it is stopped.
+    pub page: usize,
+}
+
+impl Default for SweepOptions {
+    /// A thousand: the cost of a durable commit is spread far enough, and a page is about 2 MB.
+    fn default() -> Self {
+        Self { page: 1_000 }
+    }
+}
+
+/// One step of one subscription.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SweepStep {
+    /// Which subscription.
+    pub subscription_id: SubscriptionId,
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// When the step fell due.
+    pub due_at: DateTime<Utc>,
+    /// The status before.
+    pub from: Status,
+    /// The status after.
+    pub to: Status,
+    /// What the audit trail says.
+    pub actions: Vec<AuditAction>,
+    /// The invoice that is opened: what for, which period, how much.
+    pub invoice: Option<(InvoiceKind, Period, Money)>,
+    /// How many jobs go to the outbox.
+    pub jobs: usize,
+}
+
+/// A subscription that could not be advanced; it stays due.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SweepFailure {
+    /// Which.
+    pub subscription_id: SubscriptionId,
+    /// Why.
+    pub error: Error,
+}
+
+/// What a sweep has done so far.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SweepReport {
+    /// Subscriptions that took at least one step.
+    pub subscriptions: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Invoices opened.
+    pub invoices: u64,
+    /// Subscriptions that the runaway guard parked.
+    pub parked: u64,
+    /// Subscriptions that somebody else changed at the same time; they were decided anew.
+    pub conflicts: u64,
+    /// Subscriptions that could not be advanced.
+    pub failed: u64,
+    /// The first hundred of them.
+    pub failures: Vec<SweepFailure>,
+    /// Whether the callback stopped it before it was through.
+    pub stopped: bool,
+}
+
+/// One page, right after its commit: what a progress callback sees.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepPage<'a> {
+    /// The steps of the page, in the order of their due times and ids.
+    pub steps: &'a [SweepStep],
+    /// The totals so far, this page included.
+    pub report: &'a SweepReport,
+}
+
+/// A subscription with the steps that were decided for it.
+#[derive(Debug)]
+struct Planned {
+    current: Subscription,
+    decisions: Vec<Decision>,
+    steps: Vec<SweepStep>,
+    failure: Option<Error>,
+}
+
+impl Planned {
+    const fn new(current: Subscription) -> Self {
+        Self {
+            current,
+            decisions: Vec::new(),
+            steps: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn state(&self) -> &Subscription {
+        self.decisions
+            .last()
+            .map_or(&self.current, |decision| &decision.next)
+    }
+
+    /// When the next step is due, if it is by `now`.
+    fn due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.failure.is_some() || self.decisions.len() >= STEPS_MAX {
+            return None;
+        }
+        self.state().next_due().filter(|due| *due <= now)
+    }
+
+    fn take(&mut self, due_at: DateTime<Utc>, decision: Decision) {
+        let from = self.state().status();
+        let invoice = decision
+            .opened
+            .as_ref()
+            .map(|invoice| (invoice.kind, invoice.period, invoice.total));
+        self.steps.push(SweepStep {
+            subscription_id: decision.next.id,
+            tenant_id: decision.next.tenant_id,
+            due_at,
+            from,
+            to: decision.next.status(),
+            actions: decision.audit.iter().map(|entry| entry.action).collect(),
+            invoice,
+            jobs: decision.effects.len(),
+        });
+        self.decisions.push(decision);
+    }
+}
+
+impl SweepReport {
+    fn count(&mut self, steps: &[SweepStep]) {
+        self.subscriptions = self.subscriptions.saturating_add(u64::from(!steps.is_empty()));
+        for step in steps {
+            self.steps = self.steps.saturating_add(1);
+            self.invoices = self.invoices.saturating_add(u64::from(step.invoice.is_some()));
+            self.parked = self
+                .parked
+                .saturating_add(u64::from(step.actions.contains(&AuditAction::Parked)));
+        }
+    }
+
+    fn fail(&mut self, subscription_id: SubscriptionId, error: Error) {
+        self.failed = self.failed.saturating_add(1);
+        if self.failures.len() < FAILURES_LISTED_MAX {
+            self.failures.push(SweepFailure {
+                subscription_id,
+                error,
+            });
+        }
+    }
+}
+
+impl Billing {
+    /// Takes every step that is due at `now`, for all subscriptions.
+    ///
+    /// Reads what is due page by page through the index, decides a page while the one before is being committed, and
+    /// commits each page in one transaction. It may be stopped at any point, by `progress` or by a crash: what was
+    /// committed is done, what was not is still due. Two sweeps at once do no harm. A subscription that cannot be
+    /// advanced is reported and left due; the others go on.
+    ///
+    /// `progress` is called after each page; [`ControlFlow::Break`] stops the sweep.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]; pages before it are committed.
+    pub async fn sweep(
+        &self,
+        now: DateTime<Utc>,
+        options: &SweepOptions,
+        mut progress: impl FnMut(SweepPage<'_>) -> ControlFlow<()>,
+    ) -> Result<SweepReport, Error> {
+        let mut report = SweepReport::default();
+        let mut next = self.plan_page(now, options, None).await?;
+        while let Some((page, cursor)) = next {
+            // The commit is polled first, so it is on its way while the next page is read and decided.
+            let (committed, planned) = future::join(
+                self.commit_page(page, now),
+                self.plan_page(now, options, Some(cursor)),
+            )
+            .await;
+            let steps = self.settle_page(committed?, now, &mut report).await?;
+            if progress(SweepPage {
+                steps: &steps,
+                report: &report,
+            })
+            .is_break()
+            {
+                report.stopped = true;
+                break;
+            }
+            next = planned?;
+        }
+        Ok(report)
+    }
+
+    /// Lists exactly what [`sweep`](Self::sweep) would do at `now`, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn sweep_dry_run(
+        &self,
+        now: DateTime<Utc>,
+        options: &SweepOptions,
+        mut progress: impl FnMut(SweepPage<'_>) -> ControlFlow<()>,
+    ) -> Result<SweepReport, Error> {
+        let mut report = SweepReport::default();
+        let mut cursor = None;
+        while let Some((page, after)) = self.plan_page(now, options, cursor).await? {
+            cursor = Some(after);
+            let mut steps = Vec::new();
+            for planned in page {
+                report.count(&planned.steps);
+                steps.extend(planned.steps);
+                if let Some(error) = planned.failure {
+                    report.fail(planned.current.id, error);
+                }
+            }
+            if progress(SweepPage {
+                steps: &steps,
+                report: &report,
+            })
+            .is_break()
+            {
+                report.stopped = true;
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Reads a page of what is due and decides all its steps; `None` when nothing is left.
+    async fn plan_page(
+        &self,
+        now: DateTime<Utc>,
+        options: &SweepOptions,
+        after: Option<DueCursor>,
+    ) -> Result<Option<(Vec<Planned>, DueCursor)>, Error> {
+        let due = self.store.due(now, after, options.page.max(1)).await?;
+        let Some((last, due_at)) = due
+            .last()
+            .and_then(|last| last.next_due().map(|due_at| (last.id, due_at)))
+        else {
+            return Ok(None);
+        };
+        let mut page: Vec<_> = due.into_iter().map(Planned::new).collect();
+        while self.step_page(now, &mut page).await? {}
+        Ok(Some((page, DueCursor { due_at, id: last })))
+    }
+
+    /// Decides one step for each subscription of the page that has one due; whether there was any.
+    ///
+    /// The usage of the whole page is read at once.
+    async fn step_page(&self, now: DateTime<Utc>, page: &mut [Planned]) -> Result<bool, Error> {
+        let mut steps = Vec::with_capacity(page.len());
+        let mut queries = Vec::new();
+        for (index, planned) in page.iter_mut().enumerate() {
+            let Some(due_at) = planned.due(now) else { continue };
+            let plan = match self.plan_in_force(planned.state().plan_id).await {
+                Ok(plan) => plan,
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    planned.failure = Some(error);
+                    continue;
+                }
+            };
+            let needs = subscription::needs(planned.state(), &Command::Advance, &plan, now);
+            let query = needs.usage.map(|query| {
+                queries.push(query);
+                queries.len() - 1
+            });
+            steps.push((index, due_at, plan, needs, query));
+        }
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        let mut usage: Vec<_> = self.store.usage(&queries).await?.into_iter().map(Some).collect();
+        for (index, due_at, plan, needs, query) in steps {
+            let Some(planned) = page.get_mut(index) else {
+                continue;
+            };
+            let usage = query
+                .and_then(|query| usage.get_mut(query))
+                .and_then(Option::take);
+            let loaded = match self.load(planned.state(), plan, &needs, usage).await {
+                Ok(loaded) => loaded,
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    planned.failure = Some(error);
+                    continue;
+                }
+            };
+            let context = self.context(now, &Actor::System, None);
+            match subscription::decide(planned.state(), &Command::Advance, &loaded.facts(&[]), &context) {
+                Ok(decision) => planned.take(due_at, decision),
+                Err(rejection) => planned.failure = Some(rejection.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Commits a page; each subscription with the answer to its first refused commit, if there is one.
+    async fn commit_page(
+        &self,
+        mut page: Vec<Planned>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(Planned, Option<CommitRefusal>)>, StoreError> {
+        let mut commits: Vec<Commit> = Vec::with_capacity(page.len());
+        let mut owners = Vec::with_capacity(page.len());
+        for (index, planned) in page.iter_mut().enumerate() {
+            for (version, decision) in versioned(&planned.current, std::mem::take(&mut planned.decisions)) {
+                commits.push(self.commit_of(version, decision, None, now));
+                owners.push(index);
+            }
+        }
+        // Rows lie in the order of their ids, due times do not: in key order a batch touches fewer pages. The sort is
+        // stable, so the steps of one subscription stay in order.
+        let mut order: Vec<usize> = (0..commits.len()).collect();
+        order.sort_by_key(|index| commits.get(*index).map(|commit| commit.decision.next.id));
+        let mut slots: Vec<_> = commits.into_iter().map(Some).collect();
+        let commits = order
+            .iter()
+            .filter_map(|index| slots.get_mut(*index).and_then(Option::take))
+            .collect();
+
+        let answers = self.store.commit(commits).await?;
+        let mut refusals: Vec<Option<CommitRefusal>> = page.iter().map(|_| None).collect();
+        for (index, answer) in order.into_iter().zip(answers) {
+            if let (Err(refusal), Some(owner)) = (answer, owners.get(index))
+                && let Some(slot) = refusals.get_mut(*owner)
+            {
+                slot.get_or_insert(refusal);
+            }
+        }
+        Ok(page.into_iter().zip(refusals).collect())
+    }
+
+    /// Counts a committed page and decides anew what somebody else has changed; the steps that were taken.
+    async fn settle_page(
+        &self,
+        page: Vec<(Planned, Option<CommitRefusal>)>,
+        now: DateTime<Utc>,
+        report: &mut SweepReport,
+    ) -> Result<Vec<SweepStep>, Error> {
+        let mut steps = Vec::new();
+        for (mut planned, refusal) in page {
+            if refusal.is_some() {
+                report.conflicts = report.conflicts.saturating_add(1);
+                planned = self.advance_alone(planned.current.id, now).await?;
+            }
+            report.count(&planned.steps);
+            steps.append(&mut planned.steps);
+            if let Some(error) = planned.failure {
+                report.fail(planned.current.id, error);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Advances one subscription from fresh state.
+    async fn advance_alone(&self, id: SubscriptionId, now: DateTime<Utc>) -> Result<Planned, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let current = self
+                .store
+                .subscription(id)
+                .await?
+                .ok_or(Error::UnknownSubscription { id })?;
+            let mut page = [Planned::new(current)];
+            while self.step_page(now, &mut page).await? {}
+            let committed = self.commit_page(page.into(), now).await?;
+            if let Some((planned, None)) = committed.into_iter().next() {
+                return Ok(planned);
+            }
+        }
+        let current = self
+            .store
+            .subscription(id)
+            .await?
+            .ok_or(Error::UnknownSubscription { id })?;
+        let mut planned = Planned::new(current);
+        planned.failure = Some(Error::Contended {
+            attempts: ATTEMPTS_MAX,
+        });
+        Ok(planned)
+    }
+}

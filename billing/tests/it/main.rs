@@ -1,0 +1,6 @@
+//! The engine, on every store.
+
+mod concurrency;
+mod engine;
+mod kit;
+mod sweep;
