@@ -234,6 +234,8 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// Seals the next entry of the chain that ends at `head`, and moves `head` onto it.
+    ///
+    /// `at` is cut to whole microseconds: what every store keeps, so that the hash is over what will be read back.
     pub fn seal(
         head: &mut ChainHead,
         subscription_id: SubscriptionId,
@@ -245,7 +247,7 @@ impl AuditEntry {
         let mut entry = Self {
             subscription_id,
             sequence: head.sequence.saturating_add(1),
-            at,
+            at: DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at),
             actor: by.0.clone(),
             ip: by.1,
             action,

@@ -938,8 +938,8 @@ mod tests {
         let year = |minor| costs(minor, Interval::YEARLY);
         for (cheap, dear) in [
             (month(10_00), month(10_01)),
-            (year(119_99), month(10_00)),
-            (month(10_00), year(120_01)),
+            (year(11_999), month(10_00)),
+            (month(10_00), year(12_001)),
             (
                 costs(1_00, every(1, IntervalUnit::Week)),
                 costs(15, every(1, IntervalUnit::Day)),
@@ -955,7 +955,7 @@ mod tests {
             assert!(!dear.is_cheaper_than(&cheap), "{} {}", dear.price, dear.interval);
         }
         for (one, other) in [
-            (month(10_00), year(120_00)),
+            (month(10_00), year(12_000)),
             (month(10_00), costs(10_00 * 12, every(12, IntervalUnit::Month))),
             (
                 costs(7_00, every(1, IntervalUnit::Week)),

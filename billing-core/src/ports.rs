@@ -53,7 +53,8 @@ pub trait Store: Send + Sync + Debug {
         key: &'a IdempotencyKey,
     ) -> PortFuture<'a, Result<Option<CommandRecord>, StoreError>>;
 
-    /// Keeps a plan version, or replaces one that no subscription has used yet.
+    /// Keeps a plan version, or replaces one that no subscription has used yet. A plan that a change is
+    /// [scheduled](Subscription::scheduled_plan) to counts as used.
     fn put_plan<'a>(&'a self, plan: &'a Plan) -> PortFuture<'a, Result<PlanStored, StoreError>>;
 
     /// Sets who may come in to a plan version; `false` when there is no such plan.
@@ -283,6 +284,20 @@ pub enum CommitRefusal {
         /// Which.
         invoice_id: InvoiceId,
     },
+}
+
+impl CommitRefusal {
+    /// Whether somebody else was faster, so that deciding anew from fresh state helps. An invoice that is there, or not
+    /// open, although the version is the expected one is no race: the store holds what core would not have decided.
+    pub const fn is_race(&self) -> bool {
+        match self {
+            Self::CommandExists { .. }
+            | Self::VersionConflict { .. }
+            | Self::LiveExists { .. }
+            | Self::TrialExists { .. } => true,
+            Self::InvoiceExists { .. } | Self::InvoiceNotOpen { .. } => false,
+        }
+    }
 }
 
 /// Why a store could not do what was asked. Nothing has changed.

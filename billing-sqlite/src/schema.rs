@@ -67,18 +67,15 @@ impl Database {
 
     /// Opens or creates the database and returns the connection for the writer.
     pub(crate) fn open(&self) -> Result<Connection, StoreError> {
-        let mut connection = self.connect().map_err(|error| self.error(&error))?;
-        if connection.is_readonly(rusqlite::MAIN_DB).map_err(store_error)? {
-            return Err(StoreError::ReadOnly {
-                detail: format!("`{}` cannot be written", self.path().display()),
-            });
-        }
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_CREATE)?;
         // Before anything is written: a foreign or newer database stays as it is.
         let found = self.recognize(&connection)?;
         self.set_journal(&connection)
             .map_err(|error| self.error(&error))?;
         if found < SUPPORTED {
             self.migrate(&mut connection)?;
+        } else {
+            self.try_lock(&connection)?;
         }
         if let Some(pages) = self.options.pages_max {
             connection
@@ -96,7 +93,8 @@ impl Database {
 
     /// Opens a connection that only reads.
     pub(crate) fn open_reader(&self) -> Result<Connection, StoreError> {
-        let connection = self.connect().map_err(|error| self.error(&error))?;
+        // A file that was removed meanwhile is not made anew.
+        let connection = self.connect(OpenFlags::empty())?;
         connection
             .pragma_update(None, "query_only", true)
             .map_err(store_error)?;
@@ -113,15 +111,29 @@ impl Database {
         open_error(self.path(), error)
     }
 
-    fn connect(&self) -> rusqlite::Result<Connection> {
+    fn connect(&self, create: OpenFlags) -> Result<Connection, StoreError> {
+        let connection = self.connect_bare(create).map_err(|error| self.error(&error))?;
+        // Before anything is read: reading makes the files beside the database, read-only like it, and leaves them
+        // behind, where they would keep the store read-only after its file was made writable.
+        if connection.is_readonly(rusqlite::MAIN_DB).map_err(store_error)? {
+            return Err(StoreError::ReadOnly {
+                detail: format!("`{}` cannot be written", self.path().display()),
+            });
+        }
+        self.set_up(&connection).map_err(|error| self.error(&error))?;
+        Ok(connection)
+    }
+
+    fn connect_bare(&self, create: OpenFlags) -> rusqlite::Result<Connection> {
         // No mutex of SQLite's own: a connection is used by one thread at a time.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match &self.place {
-            Place::File(path) => Connection::open_with_flags(path, flags)?,
-            Place::Memory(name) => Connection::open_with_flags_and_vfs(name, flags, c"memdb")?,
-        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        match &self.place {
+            Place::File(path) => Connection::open_with_flags(path, flags),
+            Place::Memory(name) => Connection::open_with_flags_and_vfs(name, flags, c"memdb"),
+        }
+    }
+
+    fn set_up(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.busy_timeout(self.options.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -136,7 +148,7 @@ impl Database {
             let mapped = i64::try_from(self.options.mmap_bytes).unwrap_or(i64::MAX);
             connection.pragma_update_and_check(None, "mmap_size", mapped, |_| Ok(()))?;
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// The schema version that is there; 0 for an empty database, and for a store without a table yet.
@@ -200,7 +212,6 @@ impl Database {
         let migrated = loop {
             match runner.run(connection) {
                 Ok(_) => break Ok(()),
-                Err(_) if self.recognize(connection)? == SUPPORTED => break Ok(()),
                 Err(error) => {
                     tries -= 1;
                     if tries == 0 {
@@ -222,6 +233,21 @@ impl Database {
         StoreError::Internal {
             detail: error.to_string(),
         }
+    }
+
+    /// Takes the write lock once, to learn now and not at the first commit that the directory cannot be written.
+    fn try_lock(&self, connection: &Connection) -> Result<(), StoreError> {
+        // No waiting: whoever holds the lock shows that it can be had.
+        connection.busy_timeout(Duration::ZERO).map_err(store_error)?;
+        match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => {
+                return Err(self.error(&error));
+            }
+            _ => {}
+        }
+        connection
+            .busy_timeout(self.options.busy_timeout)
+            .map_err(store_error)
     }
 
     /// Does `step` again while it is busy, for as long as the store waits.

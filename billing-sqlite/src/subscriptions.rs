@@ -171,6 +171,10 @@ pub(crate) fn write(
     let id = next.id.uuid();
     let (status, version) = (next.status().code(), stored(next.version)?);
     let next_due_at = next.next_due().map(micros);
+    if let Some(plan_id) = next.scheduled_plan() {
+        // What was agreed to for later is fixed from now on too.
+        plans::mark_used(connection, plan_id, next.id)?;
+    }
     match standing {
         // What most steps change. A column that is named is written to its indexes and checked against its foreign
         // key even when it stays the same, so the others are not named.

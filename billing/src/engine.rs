@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use billing_core::audit::{Actor, Digest};
 use billing_core::id::{InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
 use billing_core::payment::PaymentOutcome;
-use billing_core::plan::{Plan, TenantProfile};
+use billing_core::plan::{Plan, TenantProfile, TrialEnd};
 use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
 use billing_core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Subscription, UnusedOnCancel,
@@ -78,9 +78,9 @@ impl Billing {
         &self.store
     }
 
-    /// The engine's time.
+    /// The engine's time, in whole microseconds whatever the clock says: it is what stores keep.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        whole_micros(self.clock.now())
     }
 
     /// Subscribes a tenant to a plan.
@@ -95,7 +95,7 @@ impl Billing {
             if let Some(receipt) = self.answered(new.tenant_id, request, fingerprint).await? {
                 return Ok(receipt);
             }
-            let now = self.clock.now();
+            let now = self.now();
             let plan = self.current_plan(new.plan_id).await?;
             let live = self.store.live_subscription(new.tenant_id, &plan.product).await?;
             let trial_used = match &plan.trial {
@@ -375,31 +375,31 @@ impl Billing {
             if let Some(receipt) = self.answered(current.tenant_id, request, fingerprint).await? {
                 return Ok(receipt);
             }
-            let now = self.clock.now();
-            let decisions = match command.kind() {
-                CommandKind::RecordPayment => Vec::new(),
-                CommandKind::Advance => self.steps(&current, now, (&request.actor, request.ip)).await?,
-                CommandKind::Renew
-                | CommandKind::Cancel
-                | CommandKind::UndoCancel
-                | CommandKind::Suspend
-                | CommandKind::Reactivate
-                | CommandKind::Pause
-                | CommandKind::Resume
-                | CommandKind::ChangePlan
-                | CommandKind::DropPendingChange
-                | CommandKind::SetPaymentMethod
-                | CommandKind::SetAutoRenew
-                | CommandKind::Unpark => self.steps(&current, now, (&Actor::System, None)).await?,
-            };
-            let mut decisions = versioned(&current, decisions);
-            if command.kind() != CommandKind::Advance {
+            let now = self.now();
+            let by = (&request.actor, request.ip);
+            let is_advance = command.kind() == CommandKind::Advance;
+            let mut decisions = Vec::new();
+            if command.kind().comes_after_due_steps() {
+                let (steps, stuck) = self
+                    .steps(
+                        &current,
+                        now,
+                        if is_advance { by } else { (&Actor::System, None) },
+                    )
+                    .await;
+                match stuck {
+                    // A step that cannot be decided must not keep anyone from canceling or suspending.
+                    None => {}
+                    Some(error @ Error::Store(_)) => return Err(error),
+                    Some(error) if is_advance => return Err(error),
+                    Some(_) => {}
+                }
+                decisions = versioned(&current, steps);
+            }
+            if !is_advance {
                 let state = decisions.last().map_or(&current, |(_, decision)| &decision.next);
                 let expected = state.version;
-                match self
-                    .decide(state, &command, now, (&request.actor, request.ip))
-                    .await
-                {
+                match self.decide(state, &command, now, by).await {
                     Ok(decision) => decisions.push((expected, decision)),
                     Err(error) => {
                         return self.refused(current.tenant_id, request, fingerprint, error).await;
@@ -421,23 +421,26 @@ impl Billing {
         })
     }
 
-    /// The steps that time has made due at `now`, each decided on the state that the one before leaves.
-    pub(crate) async fn steps(
+    /// The steps that time has made due at `now`, each decided on the state that the one before leaves, and why they
+    /// end early, if they do.
+    async fn steps(
         &self,
         current: &Subscription,
         now: DateTime<Utc>,
         by: (&Actor, Option<IpAddr>),
-    ) -> Result<Vec<Decision>, Error> {
+    ) -> (Vec<Decision>, Option<Error>) {
         let mut steps: Vec<Decision> = Vec::new();
         while steps.len() < STEPS_MAX {
             let state = steps.last().map_or(current, |step| &step.next);
             if state.next_due().is_none_or(|due| due > now) {
                 break;
             }
-            let step = self.decide(state, &Command::Advance, now, by).await?;
-            steps.push(step);
+            match self.decide(state, &Command::Advance, now, by).await {
+                Ok(step) => steps.push(step),
+                Err(error) => return (steps, Some(error)),
+            }
         }
-        Ok(steps)
+        (steps, None)
     }
 
     /// Loads what `command` needs and decides it.
@@ -578,7 +581,7 @@ impl Billing {
         }
     }
 
-    /// The plans of the tenant's live subscriptions, but for one.
+    /// The plans of the tenant's live subscriptions, but for one: those in force and those that are to follow.
     pub(crate) async fn siblings(
         &self,
         tenant_id: TenantId,
@@ -586,9 +589,21 @@ impl Billing {
     ) -> Result<Vec<(SubscriptionId, Arc<Plan>)>, Error> {
         let mut siblings = Vec::new();
         for sibling in self.store.subscriptions_of(tenant_id).await? {
-            if sibling.is_live() && Some(sibling.id) != except {
-                siblings.push((sibling.id, self.plan_in_force(sibling.plan_id).await?));
+            if !sibling.is_live() || Some(sibling.id) == except {
+                continue;
             }
+            let plan = self.plan_in_force(sibling.plan_id).await?;
+            let after_trial = plan
+                .trial
+                .as_ref()
+                .and_then(|trial| match trial.without_payment_method {
+                    TrialEnd::MoveTo { plan_id } => Some(plan_id),
+                    TrialEnd::Expire | TrialEnd::Cancel => None,
+                });
+            for id in [sibling.scheduled_plan(), after_trial].into_iter().flatten() {
+                siblings.push((sibling.id, self.current_plan(id).await?));
+            }
+            siblings.push((sibling.id, plan));
         }
         Ok(siblings)
     }
@@ -606,7 +621,12 @@ impl Billing {
             None => None,
         };
         let invoice = match needs.invoice {
-            Some(id) => self.store.invoice(id).await?,
+            Some(id) => Some(
+                self.store
+                    .invoice(id)
+                    .await?
+                    .ok_or(Error::UnknownInvoice { id })?,
+            ),
             None => None,
         };
         let siblings = if needs.siblings {
@@ -622,6 +642,11 @@ impl Billing {
             siblings,
         })
     }
+}
+
+/// `now` cut to whole microseconds.
+pub(crate) fn whole_micros(now: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }
 
 /// Each decision with the version that it was made from.

@@ -1,8 +1,8 @@
 //! Why the engine could not do what was asked.
 
 use billing_core::audit::ChainFault;
-use billing_core::id::{IdempotencyKey, PlanCode, PlanId, SubscriptionId};
-use billing_core::ports::StoreError;
+use billing_core::id::{IdempotencyKey, InvoiceId, PlanCode, PlanId, SubscriptionId};
+use billing_core::ports::{CommitRefusal, StoreError};
 use billing_core::subscription::Rejection;
 use billing_core::validate::Faults;
 
@@ -21,6 +21,12 @@ pub enum Error {
     UnknownPlan {
         /// What came.
         id: PlanId,
+    },
+    /// There is no such invoice.
+    #[error("unknown invoice `{id}`")]
+    UnknownInvoice {
+        /// What came.
+        id: InvoiceId,
     },
     /// The idempotency key was used for something else.
     #[error("idempotency key `{key}` was used before for another command")]
@@ -63,6 +69,9 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The store refused a commit for another reason than a race: it holds what core would not have decided.
+    #[error("the store refused the commit: {0}")]
+    Refused(CommitRefusal),
     /// An audit chain was tampered with.
     #[error("audit chain of subscription `{id}`: {fault}")]
     AuditChain {
@@ -84,11 +93,13 @@ impl Error {
             Self::Store(error) => error.is_transient(),
             Self::UnknownSubscription { .. }
             | Self::UnknownPlan { .. }
+            | Self::UnknownInvoice { .. }
             | Self::KeyReused { .. }
             | Self::InvalidPlan { .. }
             | Self::PlanInUse { .. }
             | Self::PlanVersionTaken { .. }
             | Self::Rejected(_)
+            | Self::Refused(_)
             | Self::AuditChain { .. } => false,
         }
     }

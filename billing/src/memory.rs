@@ -96,6 +96,7 @@ impl Tables {
         }
         self.audit.entry(next.id).or_default().entries.extend(audit);
         self.used_plans.insert(next.plan_id);
+        self.used_plans.extend(next.scheduled_plan());
         self.subscriptions.insert(next.id, next);
         Ok(())
     }
@@ -173,19 +174,24 @@ impl Tables {
     }
 
     fn put_plan(&mut self, plan: &Plan) -> PlanStored {
-        let namesake = |other: &&Plan| (&other.code, other.version) == (&plan.code, plan.version);
-        let stored = match self.plans.get(&plan.id) {
-            Some(known) if known == plan => PlanStored::Unchanged,
-            known => match self.plans.values().find(namesake) {
-                Some(other) if other.id != plan.id => PlanStored::VersionTaken { by: other.id },
-                _ => match known {
-                    None => PlanStored::Created,
-                    Some(known) if self.used_plans.contains(&plan.id) && !known.has_same_terms(plan) => {
-                        PlanStored::InUse
-                    }
-                    Some(_) => PlanStored::Replaced,
-                },
-            },
+        let taken = self
+            .plans
+            .values()
+            .find(|other| other.id != plan.id && (&other.code, other.version) == (&plan.code, plan.version));
+        let stored = match (taken, self.plans.get(&plan.id)) {
+            (Some(other), _) => PlanStored::VersionTaken { by: other.id },
+            (None, None) => PlanStored::Created,
+            (None, Some(known)) if known == plan => PlanStored::Unchanged,
+            (None, Some(known)) if self.used_plans.contains(&plan.id) => {
+                // Who may come in is not changed here: a catalogue that is put again at every start must not reopen
+                // what an operator has closed since.
+                if known.has_same_terms(plan) {
+                    PlanStored::Unchanged
+                } else {
+                    PlanStored::InUse
+                }
+            }
+            (None, Some(_)) => PlanStored::Replaced,
         };
         match stored {
             PlanStored::Created | PlanStored::Replaced => {

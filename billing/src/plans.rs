@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use billing_core::id::{PlanCode, PlanId};
-use billing_core::plan::Plan;
+use billing_core::plan::{Plan, Trial, TrialEnd};
 use billing_core::ports::PlanStored;
+use billing_core::validate::Faults;
 
 use crate::{Billing, Error};
 
@@ -38,7 +39,7 @@ impl PlanCache {
 impl Billing {
     /// A fresh id for a plan version.
     pub fn new_plan_id(&self) -> PlanId {
-        PlanId::new(self.ids.next(self.clock.now()))
+        PlanId::new(self.ids.next(self.now()))
     }
 
     /// Puts a plan version into the catalogue.
@@ -55,12 +56,45 @@ impl Billing {
             code: plan.code.clone(),
             faults,
         })?;
+        self.check_trial_target(plan).await?;
         let (code, version) = (plan.code.clone(), plan.version);
         match self.store.put_plan(plan).await? {
             stored @ (PlanStored::Created | PlanStored::Unchanged | PlanStored::Replaced) => Ok(stored),
             PlanStored::VersionTaken { by } => Err(Error::PlanVersionTaken { code, version, by }),
             PlanStored::InUse => Err(Error::PlanInUse { code, version }),
         }
+    }
+
+    /// What cannot be checked on the plan alone: where its trial moves to.
+    async fn check_trial_target(&self, plan: &Plan) -> Result<(), Error> {
+        let Some(Trial {
+            without_payment_method: TrialEnd::MoveTo { plan_id },
+            ..
+        }) = plan.trial
+        else {
+            return Ok(());
+        };
+        let target = self.current_plan(plan_id).await?;
+        let mut faults = Faults::default();
+        let path = "trial.without_payment_method.move_to.plan_id";
+        if target.product != plan.product {
+            faults.push(
+                path,
+                "product_mismatch",
+                format!("expected product `{}`, got `{}`", plan.product, target.product),
+            );
+        }
+        if target.currency() != plan.currency() {
+            faults.push(
+                path,
+                "currency_mismatch",
+                format!("expected {}, got {}", plan.currency(), target.currency()),
+            );
+        }
+        faults.into_result().map_err(|faults| Error::InvalidPlan {
+            code: plan.code.clone(),
+            faults,
+        })
     }
 
     /// Opens or closes a plan version to new subscribers. Those inside are not concerned.

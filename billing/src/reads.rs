@@ -43,7 +43,7 @@ impl Billing {
     ///
     /// In order: [`Error::UnknownPlan`] for a damaged store, [`Error::Store`].
     pub async fn grants(&self, tenant_id: TenantId, feature: &FeatureCode) -> Result<bool, Error> {
-        let now = self.clock.now();
+        let now = self.now();
         for subscription in self.store.subscriptions_of(tenant_id).await? {
             let plan = self.plan_in_force(subscription.plan_id).await?;
             if access::grants(&subscription, &plan, feature, now) {
@@ -94,7 +94,7 @@ impl Billing {
     ///
     /// [`Error::Store`]: then nothing was recorded. An event that is refused is an answer, not an error.
     pub async fn record_usage(&self, events: Vec<UsageEvent>) -> Result<Vec<UsageOutcome>, Error> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut outcomes = Vec::with_capacity(events.len());
         let mut sound = Vec::with_capacity(events.len());
         for event in events {

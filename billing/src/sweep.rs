@@ -9,10 +9,11 @@ use billing_core::invoice::InvoiceKind;
 use billing_core::money::Money;
 use billing_core::ports::{Commit, CommitRefusal, DueCursor, StoreError};
 use billing_core::subscription::{self, Command, Decision, Status, Subscription};
+use billing_core::usage::{Usage, UsageQuery};
 use chrono::{DateTime, Utc};
 use futures_util::future;
 
-use crate::engine::{STEPS_MAX, versioned};
+use crate::engine::{STEPS_MAX, versioned, whole_micros};
 use crate::{Billing, Error};
 
 /// How often a subscription that others keep changing is tried anew before it is left to the next sweep.
@@ -191,6 +192,7 @@ impl Billing {
         options: &SweepOptions,
         mut progress: impl FnMut(SweepPage<'_>) -> ControlFlow<()>,
     ) -> Result<SweepReport, Error> {
+        let now = whole_micros(now);
         let mut report = SweepReport::default();
         let mut next = self.plan_page(now, options, None).await?;
         while let Some((page, cursor)) = next {
@@ -226,6 +228,7 @@ impl Billing {
         options: &SweepOptions,
         mut progress: impl FnMut(SweepPage<'_>) -> ControlFlow<()>,
     ) -> Result<SweepReport, Error> {
+        let now = whole_micros(now);
         let mut report = SweepReport::default();
         let mut cursor = None;
         while let Some((page, after)) = self.plan_page(now, options, cursor).await? {
@@ -280,7 +283,7 @@ impl Billing {
             let Some(due_at) = planned.due(now) else { continue };
             let plan = match self.plan_in_force(planned.state().plan_id).await {
                 Ok(plan) => plan,
-                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) if ends_sweep(&error) => return Err(error),
                 Err(error) => {
                     planned.failure = Some(error);
                     continue;
@@ -296,17 +299,30 @@ impl Billing {
         if steps.is_empty() {
             return Ok(false);
         }
-        let mut usage: Vec<_> = self.store.usage(&queries).await?.into_iter().map(Some).collect();
+        let mut usage: Vec<_> = self
+            .usage_of_each(&queries)
+            .await?
+            .into_iter()
+            .map(Some)
+            .collect();
         for (index, due_at, plan, needs, query) in steps {
             let Some(planned) = page.get_mut(index) else {
                 continue;
             };
-            let usage = query
+            let usage = match query
                 .and_then(|query| usage.get_mut(query))
-                .and_then(Option::take);
+                .and_then(Option::take)
+            {
+                None => None,
+                Some(Ok(usage)) => Some(usage),
+                Some(Err(error)) => {
+                    planned.failure = Some(error);
+                    continue;
+                }
+            };
             let loaded = match self.load(planned.state(), plan, &needs, usage).await {
                 Ok(loaded) => loaded,
-                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) if ends_sweep(&error) => return Err(error),
                 Err(error) => {
                     planned.failure = Some(error);
                     continue;
@@ -319,6 +335,29 @@ impl Billing {
             }
         }
         Ok(true)
+    }
+
+    /// The usage of a page, read at once; one by one when something of it cannot be read, so that it stops nobody else.
+    async fn usage_of_each(&self, queries: &[UsageQuery]) -> Result<Vec<Result<Usage, Error>>, Error> {
+        match self.store.usage(queries).await.map_err(Error::from) {
+            Ok(usage) => return Ok(usage.into_iter().map(Ok).collect()),
+            Err(error) if ends_sweep(&error) => return Err(error),
+            Err(_) => {}
+        }
+        let mut each = Vec::with_capacity(queries.len());
+        for query in queries {
+            match self
+                .store
+                .usage(std::slice::from_ref(query))
+                .await
+                .map_err(Error::from)
+            {
+                Ok(mut usage) => each.push(Ok(usage.pop().unwrap_or_default())),
+                Err(error) if ends_sweep(&error) => return Err(error),
+                Err(error) => each.push(Err(error)),
+            }
+        }
+        Ok(each)
     }
 
     /// Commits a page; each subscription with the answer to its first refused commit, if there is one.
@@ -368,7 +407,15 @@ impl Billing {
         for (mut planned, refusal) in page {
             if refusal.is_some() {
                 report.conflicts = report.conflicts.saturating_add(1);
-                planned = self.advance_alone(planned.current.id, now).await?;
+                let id = planned.current.id;
+                planned = match self.advance_alone(id, now).await {
+                    Ok(planned) => planned,
+                    Err(error) if ends_sweep(&error) => return Err(error),
+                    Err(error) => {
+                        report.fail(id, error);
+                        continue;
+                    }
+                };
             }
             report.count(&planned.steps);
             steps.append(&mut planned.steps);
@@ -394,15 +441,17 @@ impl Billing {
                 return Ok(planned);
             }
         }
-        let current = self
-            .store
-            .subscription(id)
-            .await?
-            .ok_or(Error::UnknownSubscription { id })?;
-        let mut planned = Planned::new(current);
-        planned.failure = Some(Error::Contended {
+        Err(Error::Contended {
             attempts: ATTEMPTS_MAX,
-        });
-        Ok(planned)
+        })
+    }
+}
+
+/// Whether an error concerns the store as a whole, and not one subscription whose data cannot be used.
+fn ends_sweep(error: &Error) -> bool {
+    match error {
+        Error::Store(StoreError::Damaged { .. } | StoreError::Internal { .. }) => false,
+        Error::Store(_) => true,
+        _ => false,
     }
 }

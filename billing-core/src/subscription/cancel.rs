@@ -145,15 +145,7 @@ fn end_now(
         UnusedOnCancel::Credit => lines.extend(credits),
         UnusedOnCancel::Refund => {
             lines.extend(credits);
-            let subtotal = Invoice::sum(plan.currency(), &lines)?;
-            if subtotal.is_negative() {
-                let amount = subtotal.checked_neg()?;
-                lines.extend(refund_line(plan.id, amount, &lines));
-                draft.effect(Effect::RefundUnused {
-                    invoice_id: draft.context.invoice_id,
-                    amount,
-                });
-            }
+            pay_back(draft, &mut lines, usage_from)?;
         }
     }
     draft.record(AuditAction::Canceled, Details::new().text("reason", reason));
@@ -243,18 +235,38 @@ fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>
         .collect()
 }
 
-/// The line that turns what is left of a credit into money paid back, so that the total is zero.
-fn refund_line(plan_id: PlanId, amount: Money, lines: &[InvoiceLine]) -> Option<InvoiceLine> {
-    let period = lines.last()?.period;
-    Some(InvoiceLine {
-        kind: LineKind::CreditRefunded,
-        plan_id,
-        meter: None,
-        period,
-        quantity: Decimal::ONE,
-        unit_price: None,
+/// Turns what the customer has coming into money paid back: credit that exceeds the charges, and credit held before,
+/// since no invoice will follow that could use it. The total is then zero.
+fn pay_back(
+    draft: &mut Draft<'_>,
+    lines: &mut Vec<InvoiceLine>,
+    usage_from: DateTime<Utc>,
+) -> Result<(), Rejection> {
+    let plan = draft.facts.plan;
+    let held = draft.next.credit;
+    let amount = held.checked_sub(Invoice::sum(plan.currency(), lines)?)?;
+    let period = match lines.last() {
+        Some(line) => Ok(line.period),
+        None => Period::new(usage_from, draft.now()),
+    };
+    // Without a line or any time since the last billing there is nothing to date the invoice by; the credit stays.
+    let Ok(period) = period else { return Ok(()) };
+    if amount.is_zero() || amount.is_negative() {
+        return Ok(());
+    }
+    if !held.is_zero() {
+        lines.push(draft.credit_line(
+            LineKind::CreditApplied,
+            period,
+            held.checked_neg()?,
+            "credit used",
+        ));
+        draft.next.credit = Money::zero(plan.currency());
+    }
+    lines.push(draft.credit_line(LineKind::CreditRefunded, period, amount, "paid back"));
+    draft.effect(Effect::RefundUnused {
+        invoice_id: draft.context.invoice_id,
         amount,
-        explanation: format!("paid back: {amount}"),
-        source: None,
-    })
+    });
+    Ok(())
 }

@@ -221,6 +221,27 @@ impl CommandKind {
         }
     }
 
+    /// Whether the steps that time has made due are taken first, so that it meets the state that a sweep on time would
+    /// have left. All but the outcome of a payment: it belongs to the state in which the payment was asked for.
+    pub const fn comes_after_due_steps(self) -> bool {
+        match self {
+            Self::RecordPayment => false,
+            Self::Advance
+            | Self::Renew
+            | Self::Cancel
+            | Self::UndoCancel
+            | Self::Suspend
+            | Self::Reactivate
+            | Self::Pause
+            | Self::Resume
+            | Self::ChangePlan
+            | Self::DropPendingChange
+            | Self::SetPaymentMethod
+            | Self::SetAutoRenew
+            | Self::Unpark => true,
+        }
+    }
+
     /// The stable code, as in JSON.
     pub const fn code(self) -> &'static str {
         match self {

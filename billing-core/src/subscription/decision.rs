@@ -108,7 +108,8 @@ pub struct TrialGrant {
     reason = "an adapter must fail to compile when an effect is added"
 )]
 pub enum Effect {
-    /// Collect an invoice.
+    /// Collect an invoice. Whoever performs it looks first whether the invoice is still open: it may have been withdrawn
+    /// since.
     ChargeInvoice {
         /// Which.
         invoice_id: InvoiceId,
@@ -124,9 +125,9 @@ pub enum Effect {
         /// Which attempt, from 1.
         attempt: u32,
     },
-    /// Pay back what was paid for time that is not used.
+    /// Pay back what was paid for time that is not used, out of the subscription's settled payments, newest first.
     RefundUnused {
-        /// The invoice that paid for it.
+        /// The closing invoice, whose credit lines point at the lines that were paid.
         invoice_id: InvoiceId,
         /// How much.
         amount: Money,
@@ -329,7 +330,13 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn credit_line(&self, kind: LineKind, period: Period, amount: Money, why: &str) -> InvoiceLine {
+    pub(super) fn credit_line(
+        &self,
+        kind: LineKind,
+        period: Period,
+        amount: Money,
+        why: &str,
+    ) -> InvoiceLine {
         InvoiceLine {
             kind,
             plan_id: self.plan.id,
@@ -353,7 +360,8 @@ impl<'a> Draft<'a> {
         };
         let found = before.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
         let max = self.plan.invoice_lines_per_day_max;
-        if found > max {
+        // A cancellation ends the running away; it must not be held up by it.
+        if found > max && self.command != CommandKind::Cancel {
             return Err(Rejection::Runaway {
                 id: self.next.id,
                 found,

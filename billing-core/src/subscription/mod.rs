@@ -215,6 +215,14 @@ impl Subscription {
         }
     }
 
+    /// The plan that is scheduled to take the place of the one in force.
+    pub const fn scheduled_plan(&self) -> Option<PlanId> {
+        match self.state.at_end() {
+            Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
+            Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) | None => None,
+        }
+    }
+
     /// Whether the end of its trial begins a paid period, and not what the plan says for those who cannot pay.
     pub(crate) const fn pays_after_trial(&self) -> bool {
         self.payment_method.is_some() && self.auto_renew
@@ -336,9 +344,9 @@ const REFERENCE_MAX: usize = 255;
 /// ([`Rejection::WrongState`] to [`Rejection::NothingScheduled`]), then what the business forbids, each in the order
 /// in which [`Rejection`] lists them.
 ///
-/// # Example: a decision is data
+/// # Example
 ///
-/// See [`create`](create()) for one that runs.
+/// `Billing::execute` in the crate `billing` is the loop around this function: load what [`needs`] names, decide, commit.
 pub fn decide(
     current: &Subscription,
     command: &Command,

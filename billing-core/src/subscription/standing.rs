@@ -33,7 +33,7 @@ pub enum Standing {
 impl Subscription {
     /// How it stands at `now`.
     ///
-    /// # Example: a cancellation ends access at its instant, even when no sweep has run
+    /// # When no sweep has run
     ///
     /// A period that is over while automatic renewal is on counts as [`Standing::Renewing`] until the renewal was
     /// decided: a late sweep must not lock out a customer who pays, nor one whose pause is over. With a scheduled

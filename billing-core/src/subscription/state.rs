@@ -375,6 +375,25 @@ impl State {
         }
     }
 
+    /// What is scheduled for the end of the period, also of one that a suspension holds.
+    pub const fn at_end(&self) -> Option<&AtPeriodEnd> {
+        match self {
+            Self::Pending(_) | Self::Canceled(_) => None,
+            Self::Trial(trial) => trial.at_end.as_ref(),
+            Self::Active(active) => active.at_end.as_ref(),
+            Self::Expired(expired) => expired.at_end.as_ref(),
+            Self::Suspended(suspended) => match &suspended.suspension {
+                Suspension::Unpaid { held, .. } => held.at_end.as_ref(),
+                Suspension::Operator { held, .. } => match held {
+                    Held::Trial(trial) => trial.at_end.as_ref(),
+                    Held::Active(active) => active.at_end.as_ref(),
+                    Held::Expired(expired) => expired.at_end.as_ref(),
+                },
+                Suspension::Paused { .. } => None,
+            },
+        }
+    }
+
     /// When the next step falls due by time alone.
     pub(crate) fn next_due(&self) -> Option<DateTime<Utc>> {
         let retry = |collection: &Option<Collection>| collection.as_ref().and_then(Collection::next_due);

@@ -154,6 +154,39 @@ fn each_refusal_in_its_order_without_a_trace() {
 }
 
 #[test]
+fn a_stale_step_of_a_sweep_leaves_no_trace() {
+    let store = store();
+    let first = created(1, at(0), true);
+    let renewed = decided(&first.decision.next, &Command::Advance, days(14));
+    assert!(renewed.decision.opened.is_some());
+    let conflict = |found| CommitRefusal::VersionConflict {
+        id: subscription(1),
+        expected: 1,
+        found,
+    };
+    let empty = dump(&store);
+    assert_eq!(
+        block_on(store.commit(vec![renewed.clone()])).unwrap(),
+        [Err(conflict(0))]
+    );
+    assert_eq!(dump(&store), empty);
+    // A step that opens nothing goes before it, read in between: what a reader remembers must not be used again.
+    let set = decided(
+        &first.decision.next,
+        &Command::SetAutoRenew { auto_renew: false },
+        at(1),
+    );
+    for commit in [first, set.clone()] {
+        assert_eq!(block_on(store.commit(vec![commit.clone()])).unwrap(), [Ok(())]);
+        let found = block_on(store.subscription(subscription(1))).unwrap();
+        assert_eq!(found, Some(commit.decision.next));
+    }
+    let before = dump(&store);
+    assert_eq!(block_on(store.commit(vec![renewed])).unwrap(), [Err(conflict(2))]);
+    assert_eq!(dump(&store), before);
+}
+
+#[test]
 fn a_refused_commit_does_not_hinder_the_others_of_its_call() {
     let store = store();
     let answers = block_on(store.commit(vec![

@@ -150,6 +150,10 @@ fn what_cannot_be_written_is_read_only() {
         assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
     };
     read_only(&path);
+    // Nothing was left behind that would keep it so.
+    mode(&path, 0o644);
+    filled(&path);
+    mode(&path, 0o444);
     mode(directory.path(), 0o555);
     read_only(&path);
     read_only(&directory.path().join("new.db"));

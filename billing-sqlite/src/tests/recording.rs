@@ -91,7 +91,7 @@ fn usage_is_in_time_or_late_by_its_place_in_the_record() {
         event("f", "0.2", 19),
         event("g", "0.4", 29),
     ]);
-    let found = block_on(store.usage(&[query(4), query(0), query(7)])).unwrap();
+    let found = block_on(store.usage(&[query(4), query(1), query(2), query(7)])).unwrap();
     let totals: Vec<_> = found
         .iter()
         .map(|usage| {
@@ -105,7 +105,15 @@ fn usage_is_in_time_or_late_by_its_place_in_the_record() {
         })
         .collect();
     let expected = |late: &str, events| ("4.4".to_owned(), late.to_owned(), events, 7);
-    assert_eq!(totals, [expected("0.2", 3), expected("2.2", 4), expected("0", 2)]);
+    assert_eq!(
+        totals,
+        [
+            expected("0.2", 3),
+            expected("2.2", 4),
+            expected("0.2", 3),
+            expected("0", 2)
+        ]
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use crate::kit::{Bench, at, metered, on_each_store, request, tenant_id, usd};
 use billing::core::audit::{Actor, AuditAction};
-use billing::core::id::{ActorName, IdempotencyKey, SubscriptionId};
-use billing::core::invoice::{InvoiceKind, InvoiceStatus, LineKind};
+use billing::core::id::{ActorName, IdempotencyKey, InvoiceId, ProductCode, SubscriptionId, TrialFamily};
+use billing::core::invoice::{Invoice, InvoiceKind, InvoiceStatus, LineKind};
 use billing::core::payment::PaymentOutcome;
-use billing::core::plan::TenantProfile;
+use billing::core::plan::{Plan, TenantProfile, Trial, TrialEnd};
 use billing::core::retry::DeclineClass;
 use billing::core::subscription::{
     Command, Effect, Rejection, State, Status, Suspension, UnusedOnCancel, UnusedOnPause, When,
@@ -144,6 +144,19 @@ fn unknown_things_are_named() {
             error.to_string(),
             "unknown subscription `00000000-0000-0000-0000-000000000007`"
         );
+        let plan = bench.plan("pro", |_| {}).await;
+        let subscribed = bench.subscribe(1, &plan).await.id();
+        let invoice = InvoiceId::new(Uuid::from_u128(8));
+        let outcome = PaymentOutcome::Failed {
+            class: DeclineClass::Retry,
+            code: "x".into(),
+        };
+        let error = bench
+            .billing
+            .record_payment(&request("k"), subscribed, invoice, outcome)
+            .await
+            .unwrap_err();
+        assert_eq!(error, Error::UnknownInvoice { id: invoice });
         let plan = bench.billing.new_plan_id();
         let error = bench
             .billing
@@ -262,11 +275,9 @@ fn dunning_ends_in_suspension_and_a_late_payment_brings_it_back() {
         let plan = bench.plan("pro", |_| {}).await;
         let id = bench.subscribe(1, &plan).await.id();
         bench.pay(id).await;
-        let mut attempt = 0;
-        for date in ["2026-02-01", "2026-02-02", "2026-02-04", "2026-02-08"] {
+        for (attempt, date) in (1..).zip(["2026-02-01", "2026-02-02", "2026-02-04", "2026-02-08"]) {
             bench.clock.set(at(date));
             bench.billing.advance(&request(date), id).await.unwrap();
-            attempt += 1;
             let invoice = bench.invoices(id).await.pop().unwrap();
             let jobs = bench.billing.jobs(None, 100).await.unwrap();
             let last = jobs.last().unwrap().effect.clone();
@@ -423,14 +434,162 @@ fn a_plan_with_faults_is_refused_with_all_of_them() {
 }
 
 #[test]
-fn a_trial_is_granted_once_per_tenant_and_family() {
-    on_each_store(async |bench: Bench| {
-        let trial = |plan: &mut billing::core::plan::Plan| {
-            plan.trial = Some(billing::core::plan::Trial {
+fn a_trial_moves_only_to_a_plan_that_is_there_and_fits() {
+    on_each_store(async |bench| {
+        let mut plan = bench.plan("pro", |_| {}).await;
+        let other = bench
+            .plan("other", |plan| plan.product = ProductCode::new("other").unwrap())
+            .await;
+        let missing = bench.billing.new_plan_id();
+        let mut to = async |plan_id| {
+            plan.trial = Some(Trial {
                 days: 14,
                 payment_method_required: false,
-                family: billing::core::id::TrialFamily::new("app").unwrap(),
-                without_payment_method: billing::core::plan::TrialEnd::Expire,
+                family: TrialFamily::new("app").unwrap(),
+                without_payment_method: TrialEnd::MoveTo { plan_id },
+            });
+            bench.billing.put_plan(&plan).await
+        };
+        assert_eq!(to(missing).await, Err(Error::UnknownPlan { id: missing }));
+        assert_eq!(
+            to(other.id).await.unwrap_err().to_string(),
+            "plan `pro` is not valid: trial.without_payment_method.move_to.plan_id: expected product `app`, got `other`"
+        );
+    });
+}
+
+#[test]
+fn a_meter_is_billed_by_one_subscription_of_a_tenant_now_and_after_a_scheduled_change() {
+    on_each_store(async |bench| {
+        let plain = bench.plan("plain", |_| {}).await;
+        let metered_later = bench.plan("metered", |plan| metered(plan, 0, "1")).await;
+        let other = bench
+            .plan("other", |plan| {
+                plan.product = ProductCode::new("other").unwrap();
+                metered(plan, 0, "1");
+            })
+            .await;
+        let id = bench.subscribe(1, &plain).await.id();
+        bench.pay(id).await;
+        let later = Some(When::AtPeriodEnd);
+        let tenant = TenantProfile::default();
+        bench
+            .billing
+            .change_plan(&request("change"), id, metered_later.id, later, tenant)
+            .await
+            .unwrap();
+        let refused = bench
+            .billing
+            .create(&request("other"), &NewSubscription::new(tenant_id(1), other.id))
+            .await;
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            format!("meter `api` is billed by subscription `{id}` already")
+        );
+    });
+}
+
+#[test]
+fn a_plan_that_a_change_is_scheduled_to_keeps_its_terms() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("pro", |_| {}).await;
+        let mut next = bench.plan("max", |plan| plan.price = usd(20_00)).await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        let later = Some(When::AtPeriodEnd);
+        bench
+            .billing
+            .change_plan(&request("change"), id, next.id, later, TenantProfile::default())
+            .await
+            .unwrap();
+        next.price = usd(99_00);
+        let error = bench.billing.put_plan(&next).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "plan `max` version 1 is in use and cannot change"
+        );
+    });
+}
+
+#[test]
+fn a_time_finer_than_a_microsecond_does_not_break_the_audit_chain() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("pro", |_| {}).await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        let now = at("2026-02-01T00:00:00.123456789Z");
+        let options = billing::SweepOptions::default();
+        let report = bench
+            .billing
+            .sweep(now, &options, |_| std::ops::ControlFlow::Continue(()))
+            .await
+            .unwrap();
+        assert_eq!(report.steps, 1);
+        bench.billing.verify_audit(id).await.unwrap();
+    });
+}
+
+#[test]
+fn a_step_that_cannot_be_decided_keeps_nobody_from_suspending() {
+    on_each_store(async |bench| {
+        let plan = bench
+            .plan("huge", |plan| metered(plan, 0, "1000000000000000000"))
+            .await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        bench.clock.set(at("2026-02-01"));
+        bench.use_meter(1, "event", "10000000000", "2026-01-20").await;
+        let stuck = bench.billing.advance(&request("advance"), id).await;
+        assert_eq!(stuck.unwrap_err().to_string(), "amount in USD is too large");
+        let receipt = bench
+            .billing
+            .suspend(&request("suspend"), id, "look at it")
+            .await
+            .unwrap();
+        assert_eq!(receipt.status(), Status::Suspended);
+    });
+}
+
+#[test]
+fn a_refund_at_the_end_includes_credit_held_before() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("max", |plan| plan.price = usd(31_00)).await;
+        let cheaper = bench.plan("pro", |plan| plan.price = usd(10_00)).await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        // Of 31.00 for January 21.00 are unused on the 11th; the cheaper plan takes 6.77 of it, 14.23 are kept.
+        bench.clock.set(at("2026-01-11"));
+        let now = Some(When::Now);
+        let receipt = bench
+            .billing
+            .change_plan(&request("down"), id, cheaper.id, now, TenantProfile::default())
+            .await
+            .unwrap();
+        assert_eq!(receipt.subscription.credit, usd(14_23));
+        let receipt = bench
+            .billing
+            .cancel(&request("bye"), id, When::Now, "bye", UnusedOnCancel::Refund)
+            .await
+            .unwrap();
+        assert_eq!(receipt.subscription.credit, usd(0));
+        let refund = bench.billing.jobs(None, 100).await.unwrap().pop().unwrap().effect;
+        assert!(
+            matches!(refund, Effect::RefundUnused { amount, .. } if amount == usd(21_00)),
+            "{refund:?}"
+        );
+        assert!(bench.invoices(id).await.iter().all(Invoice::adds_up));
+    });
+}
+
+#[test]
+fn a_trial_is_granted_once_per_tenant_and_family() {
+    on_each_store(async |bench: Bench| {
+        let trial = |plan: &mut Plan| {
+            plan.trial = Some(Trial {
+                days: 14,
+                payment_method_required: false,
+                family: TrialFamily::new("app").unwrap(),
+                without_payment_method: TrialEnd::Expire,
             });
         };
         let plan = bench.plan("pro", trial).await;

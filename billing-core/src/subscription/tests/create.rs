@@ -1,6 +1,7 @@
 //! What a creation begins.
 
 use super::super::*;
+use super::account::Account;
 use super::describe::describe;
 use super::kit::*;
 use super::scenes::scene;

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::super::*;
+use super::account::Account;
 use super::describe::describe;
 use super::kit::*;
 use super::scenes::scene;

@@ -7,6 +7,7 @@ use std::vec::Vec;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use super::scenes::scenes;
 use crate::payment::{CollectionPhase, PaymentOutcome};

@@ -1,5 +1,6 @@
 //! The state machine as a whole; what a leaf computes by itself is tested beside it.
 
+mod account;
 mod create;
 mod describe;
 mod dunning;
@@ -7,9 +8,11 @@ mod exhaustive;
 mod kit;
 mod money;
 mod periods;
+mod promises;
 mod random;
 mod refusals;
 mod scenes;
 mod standing;
+mod stops;
 mod transitions;
 mod usage;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::vec;
 
 use super::super::*;
+use super::account::Account;
 use super::describe::describe;
 use super::kit::*;
 use super::scenes::scene;
@@ -125,7 +126,7 @@ fn another_interval_begins_a_period_now() {
     account.pay(MARCH).must(DAY_11, &change(YEARLY, When::Now));
     assert_eq!(
         account.lines(),
-        [(ProrationCredit, -21_00), (RecurringInAdvance, 365_00)]
+        [(ProrationCredit, -21_00), (RecurringInAdvance, 36_500)]
     );
     account.pay(DAY_11);
     assert_eq!(
@@ -136,14 +137,14 @@ fn another_interval_begins_a_period_now() {
     assert_eq!(
         account.lines(),
         [
-            (ProrationCredit, -355_00),
+            (ProrationCredit, -35_500),
             (RecurringInAdvance, 31_00),
-            (CreditCarried, 324_00)
+            (CreditCarried, 32_400)
         ]
     );
     account.until("2026-04-21T00:00:00Z");
     assert_eq!(describe(&account.sub), "active 04-21 to 05-21", "the credit pays");
-    assert_eq!(account.sub.credit, usd(293_00));
+    assert_eq!(account.sub.credit, usd(29_300));
 }
 
 #[test]
@@ -257,6 +258,13 @@ fn a_cancellation_now_bills_the_usage_and_forfeits_credits_or_pays_back_the_rest
         }]
     );
     assert_eq!(refund.sub.credit, usd(0));
+}
+
+#[test]
+fn a_price_in_arrears_is_that_of_the_period_and_not_of_the_time_until_a_late_command() {
+    let mut account = Account::on(ARREARS, MARCH);
+    account.must("2026-04-10T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(account.lines(), [(RecurringInArrears, 31_00)]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::vec::Vec;
 use chrono::SecondsFormat;
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use crate::calendar::MonthEnd;
 use crate::retry::DeclineClass;

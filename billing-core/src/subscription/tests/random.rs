@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use crate::calendar::MonthEnd;
 use crate::payment::PaymentOutcome;

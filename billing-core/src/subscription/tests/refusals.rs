@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use super::scenes::{scene, scenes};
 use crate::audit::Actor;
@@ -236,19 +237,19 @@ fn each_refusal_says_what_was_tried_and_what_is_expected() {
 }
 
 #[test]
-fn a_runaway_is_refused_where_a_person_asks() {
-    let account = scene("active, parked");
-    for command in [cancel(When::Now, UnusedOnCancel::None), change(PRO, When::Now)] {
-        let message = account.refused(APRIL, &command);
-        assert!(
-            message.starts_with(&format!("subscription `{SUB}` would have 100")),
-            "{message}"
-        );
-        assert!(
-            message.ends_with("invoice lines today, at most 1000 are allowed"),
-            "{message}"
-        );
-    }
+fn a_runaway_is_refused_where_a_person_asks_but_never_keeps_anyone_from_leaving() {
+    let mut account = scene("active, parked");
+    let message = account.refused(APRIL, &change(PRO, When::Now));
+    assert!(
+        message.starts_with(&format!("subscription `{SUB}` would have 100")),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("invoice lines today, at most 1000 are allowed"),
+        "{message}"
+    );
+    account.must(APRIL, &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(account.sub.status(), Status::Canceled);
 }
 
 /// Facts that `needs` would not give, so not by way of the kit.
@@ -511,6 +512,45 @@ fn what_cannot_be_computed_is_refused() {
     let far = DateTime::<Utc>::MAX_UTC - TimeDelta::days(1);
     let rejection = scene("active").ask(far, &suspend()).unwrap_err();
     assert!(rejection.to_string().contains("is out of range"), "{rejection}");
+}
+
+/// The transition table once more, read by state: what a person would write down, not what the code says.
+#[test]
+fn the_list_of_what_is_allowed_is_that_of_the_table() {
+    let anywhere = "advance record_payment unpark";
+    let live = "cancel set_payment_method set_auto_renew";
+    for (status, own) in [
+        (Status::Pending, live),
+        (
+            Status::Trial,
+            "cancel set_payment_method set_auto_renew undo_cancel change_plan drop_pending_change suspend",
+        ),
+        (
+            Status::Active,
+            "cancel set_payment_method set_auto_renew undo_cancel change_plan drop_pending_change suspend pause",
+        ),
+        (
+            Status::Expired,
+            "cancel set_payment_method set_auto_renew renew suspend",
+        ),
+        (
+            Status::Suspended,
+            "cancel set_payment_method set_auto_renew reactivate resume",
+        ),
+        (Status::Canceled, ""),
+    ] {
+        let mut expected: Vec<_> = [anywhere, own]
+            .iter()
+            .flat_map(|list| list.split_whitespace())
+            .collect();
+        expected.sort_unstable();
+        let allowed = CommandKind::ALL
+            .into_iter()
+            .filter(|kind| kind.allowed().contains(&status));
+        let mut allowed: Vec<_> = allowed.map(CommandKind::code).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, expected, "{status}");
+    }
 }
 
 /// 6 states x 14 commands: refused for its state exactly where [`CommandKind::allowed`] does not list it.

@@ -5,6 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use crate::retry::DeclineClass;
 

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::super::Standing::{Current, InGrace, Lapsed, Renewing, Restricted};
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use super::scenes::scene;
 use crate::retry::DeclineClass;

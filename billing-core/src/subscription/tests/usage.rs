@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::super::*;
+use super::account::Account;
 use super::kit::*;
 use super::scenes::scene;
 use crate::invoice::LineKind::{self, RecurringInAdvance, Usage, UsageAdjustment};

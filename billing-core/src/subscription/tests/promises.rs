@@ -1,0 +1,319 @@
+//! What must hold after every decision, whatever it was.
+
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use rust_decimal::Decimal;
+
+use super::super::*;
+use super::account::Account;
+use crate::id::MeterCode;
+#[cfg(feature = "serde")]
+use crate::invoice::Invoice;
+use crate::invoice::{InvoiceStatus, LineKind};
+use crate::payment::CollectionPhase;
+use crate::plan::ProrationRule;
+
+impl Account {
+    #[track_caller]
+    pub(super) fn check_effects(&mut self, before: &Subscription) {
+        let mut attempt = None;
+        for effect in self.effects.clone() {
+            let fresh = self.jobs.insert(effect.idempotency_key());
+            match effect {
+                Effect::ChargeInvoice {
+                    invoice_id,
+                    amount,
+                    attempt: number,
+                } => {
+                    assert!(fresh, "charged twice: {}", effect.idempotency_key());
+                    assert_eq!(amount, self.invoice(invoice_id).total);
+                    attempt = Some((invoice_id, number));
+                }
+                Effect::VerifyPayment { .. } => {}
+                Effect::RefundUnused { amount, .. } | Effect::RefundPayment { amount, .. } => {
+                    assert!(amount.minor > 0);
+                    self.refunds.insert(effect.idempotency_key(), amount.minor);
+                }
+            }
+        }
+        let charging = |sub: &Subscription| {
+            let charging = sub
+                .state
+                .collection()
+                .filter(|open| open.phase == CollectionPhase::Charging);
+            charging.map(|open| (open.invoice_id, open.attempts))
+        };
+        let started = charging(&self.sub).filter(|now| charging(before).as_ref() != Some(now));
+        assert_eq!(
+            started, attempt,
+            "an attempt is asked for exactly when it is awaited"
+        );
+    }
+
+    #[track_caller]
+    pub(super) fn check_usage(&mut self, before: &Subscription, now: DateTime<Utc>) {
+        let (from, until) = (before.usage.from, self.sub.usage.from);
+        assert!(from <= until, "usage windows go back");
+        assert!(self.sub.usage.watermark >= before.usage.watermark);
+        let fresh = self
+            .invoices
+            .last()
+            .filter(|invoice| invoice.number > before.invoices);
+        for line in fresh.into_iter().flat_map(|invoice| &invoice.lines) {
+            let usage = matches!(line.kind, LineKind::Usage | LineKind::UsageAdjustment);
+            if usage && line.source.is_none() {
+                assert_eq!(
+                    (line.period.start, line.period.end),
+                    (from, until),
+                    "usage windows tile"
+                );
+            }
+        }
+        if from == until {
+            return;
+        }
+        let plan = self.plans[&before.plan_id].clone();
+        let reset = self.sub.usage.origin == until;
+        if plan.meters.is_empty() || reset {
+            self.unmetered.push((from, until));
+        }
+        for recorded in &mut self.usage {
+            let occurred_at = recorded.event.occurred_at;
+            let in_time = from <= occurred_at && occurred_at < until;
+            let late = before.usage.origin <= occurred_at
+                && occurred_at < from
+                && recorded.sequence > before.usage.watermark;
+            if !(in_time || late) {
+                continue;
+            }
+            assert!(
+                !recorded.closed || plan.meters.is_empty(),
+                "usage billed twice: {:?} at {now}",
+                recorded.event
+            );
+            recorded.closed = true;
+            if reset {
+                continue;
+            }
+            if plan.meters.contains_key(&recorded.event.meter) {
+                let free = self
+                    .unmetered
+                    .iter()
+                    .any(|(from, until)| *from <= occurred_at && occurred_at < *until);
+                assert!(
+                    !free,
+                    "usage of an unmetered plan billed: {:?} at {now}",
+                    recorded.event
+                );
+                *self.billed.entry(recorded.event.meter.clone()).or_default() += recorded.event.quantity;
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn check_invoices(&self) {
+        let open: Vec<_> = self.invoices.iter().filter(|invoice| invoice.is_open()).collect();
+        assert!(open.len() <= 1, "two open invoices");
+        let collection = self.sub.state.collection();
+        assert_eq!(
+            open.first()
+                .map(|invoice| (invoice.id, invoice.total, invoice.kind)),
+            collection.map(|collection| (collection.invoice_id, collection.amount, collection.kind)),
+            "the open invoice is the one that is collected"
+        );
+        assert!(!self.sub.credit.is_negative());
+        let mut credit = 0;
+        let mut usage: BTreeMap<MeterCode, Decimal> = BTreeMap::new();
+        let mut credited: BTreeMap<(InvoiceId, u32), i64> = BTreeMap::new();
+        for invoice in &self.invoices {
+            assert!(invoice.adds_up(), "{invoice:?}");
+            if matches!(invoice.state, InvoiceStatus::Void { .. }) {
+                continue;
+            }
+            for line in &invoice.lines {
+                match line.kind {
+                    LineKind::CreditCarried | LineKind::CreditApplied => credit += line.amount.minor,
+                    LineKind::Usage | LineKind::UsageAdjustment => {
+                        *usage.entry(line.meter.clone().unwrap()).or_default() += line.quantity;
+                    }
+                    LineKind::ProrationCredit => {
+                        let mut source = line.source.unwrap();
+                        // A credit that moved along points at the credit that it was.
+                        while self.invoice(source.invoice_id).lines[source.line as usize].kind
+                            == LineKind::ProrationCredit
+                        {
+                            source = self.invoice(source.invoice_id).lines[source.line as usize]
+                                .source
+                                .unwrap();
+                        }
+                        *credited.entry((source.invoice_id, source.line)).or_default() -= line.amount.minor;
+                    }
+                    LineKind::RecurringInAdvance
+                    | LineKind::RecurringInArrears
+                    | LineKind::ProrationCharge
+                    | LineKind::CreditRefunded => {}
+                }
+            }
+        }
+        assert_eq!(
+            self.sub.credit.minor, credit,
+            "credit is what invoices carried and did not use"
+        );
+        assert_eq!(usage, self.billed, "usage is billed once");
+        for ((id, line), amount) in credited {
+            let source = self.invoice(id);
+            assert!(
+                matches!(source.state, InvoiceStatus::Paid { .. }),
+                "credit for what was not paid"
+            );
+            assert!(
+                amount <= source.lines[line as usize].amount.minor,
+                "more credited than was debited"
+            );
+        }
+    }
+
+    /// What came in, less what went back, is what paid invoices say.
+    #[track_caller]
+    pub(super) fn check_cash(&self) {
+        let cash = self.payments.values().sum::<i64>() - self.refunds.values().sum::<i64>();
+        let mut booked = 0;
+        for invoice in &self.invoices {
+            if let InvoiceStatus::Paid { .. } = invoice.state {
+                booked += invoice.total.minor;
+                let back = invoice
+                    .lines
+                    .iter()
+                    .filter(|line| line.kind == LineKind::CreditRefunded);
+                booked -= back.map(|line| line.amount.minor).sum::<i64>();
+            }
+        }
+        assert_eq!(cash, booked, "money is conserved");
+    }
+
+    /// No instant is paid for twice, credits taken off.
+    #[track_caller]
+    pub(super) fn check_time_is_sold_once(&self) {
+        let mut steps = Vec::new();
+        for invoice in &self.invoices {
+            let covers = match &invoice.state {
+                InvoiceStatus::Void { .. } | InvoiceStatus::Uncollectible { .. } => continue,
+                InvoiceStatus::Open => None,
+                InvoiceStatus::Paid { covers, .. } => *covers,
+            };
+            for line in &invoice.lines {
+                if self.plans[&line.plan_id].proration == ProrationRule::None {
+                    return; // Nothing is credited there, so a change pays twice by agreement.
+                }
+                let (period, by) = match line.kind {
+                    LineKind::RecurringInAdvance => (covers.unwrap_or(line.period), 1),
+                    LineKind::ProrationCharge => (line.period, 1),
+                    LineKind::ProrationCredit => (line.period, -1),
+                    _ => continue,
+                };
+                steps.push((period.start, by));
+                steps.push((period.end, -by));
+            }
+        }
+        steps.sort_unstable();
+        let mut sold = 0;
+        for (index, (from, by)) in steps.iter().enumerate() {
+            sold += by;
+            let until = steps.get(index + 1).map_or(*from, |(until, _)| *until);
+            // Less than this is worth less than half a minor unit, and is not credited.
+            let rounded = until - *from < chrono::TimeDelta::minutes(20);
+            assert!(sold <= 1 || rounded, "{from} to {until} is paid for {sold} times");
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn check_state(&self) {
+        let expired = |expired: &Expired| {
+            assert!(expired.ended_at <= expired.grace_ends_at);
+            assert!(expired.grace_ends_at <= expired.restricted_ends_at);
+            assert!(expired.resumes.is_none() || expired.collection.is_some());
+        };
+        match &self.sub.state {
+            State::Pending(_) | State::Trial(_) => {}
+            State::Active(active) => assert!(active.term.period.start < active.term.period.end),
+            State::Expired(state) => expired(state),
+            State::Suspended(suspended) => match &suspended.suspension {
+                Suspension::Unpaid { held, .. }
+                | Suspension::Operator {
+                    held: Held::Expired(held),
+                    ..
+                } => {
+                    expired(held);
+                }
+                Suspension::Operator {
+                    held: Held::Trial(_) | Held::Active(_),
+                    ..
+                } => {}
+                Suspension::Paused {
+                    carried, resume_at, ..
+                } => {
+                    assert!(carried.as_ref().is_none_or(|carried| carried.left_micros > 0));
+                    assert!(resume_at.is_none_or(|at| at > suspended.suspended_at));
+                }
+            },
+            State::Canceled(canceled) => {
+                let open = canceled.collection.as_ref();
+                assert!(open.is_none_or(|open| open.kind == crate::invoice::InvoiceKind::Closing));
+            }
+        }
+        #[cfg(feature = "serde")]
+        if !self.is_quick {
+            let json = serde_json::to_string(&self.sub).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Subscription>(&json).unwrap(),
+                self.sub,
+                "{json}"
+            );
+            if let Some(invoice) = self.invoices.last() {
+                let json = serde_json::to_string(invoice).unwrap();
+                assert_eq!(
+                    &serde_json::from_str::<Invoice>(&json).unwrap(),
+                    invoice,
+                    "{json}"
+                );
+            }
+            let json = serde_json::to_string(&self.effects).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Vec<Effect>>(&json).unwrap(),
+                self.effects,
+                "{json}"
+            );
+        }
+    }
+
+    /// A step that is taken late does not change what is granted.
+    #[track_caller]
+    pub(super) fn check_access(&self, before: &Subscription, now: DateTime<Utc>) {
+        let full = |standing| {
+            matches!(
+                standing,
+                Standing::Current | Standing::Renewing | Standing::InGrace
+            )
+        };
+        let (was, is) = (before.standing(now), self.sub.standing(now));
+        let agrees = (full(was) && full(is)) || was == is;
+        let allowed = match (before.status(), self.sub.status()) {
+            // Retries are spent: access ends by the decision, also inside grace.
+            (Status::Expired, Status::Suspended) => true,
+            // To a plan that the subscription does not name: it cannot know that it will be granted.
+            (Status::Trial, Status::Active) if was == Standing::Lapsed => before.plan_id != self.sub.plan_id,
+            // Renewed into a period that is over as well.
+            (_, Status::Active) if was == Standing::Renewing => {
+                self.sub.next_due().is_some_and(|due| due <= now)
+            }
+            _ => false,
+        };
+        assert!(
+            agrees || allowed,
+            "{was:?} became {is:?}: {:?} to {:?}",
+            before.state,
+            self.sub.state
+        );
+    }
+}
