@@ -78,8 +78,12 @@ fn quick(connection: &Connection, prepared: &Prepared) -> Result<bool, StoreErro
         command,
         ..
     } = &prepared.commit;
-    let is_simple =
-        *expected_version > 0 && command.is_none() && decision.trial.is_none() && decision.closed.is_empty();
+    // A plan that is scheduled is marked as used, which only the long way does.
+    let is_simple = *expected_version > 0
+        && command.is_none()
+        && decision.trial.is_none()
+        && decision.closed.is_empty()
+        && decision.next.scheduled_plan().is_none();
     if !is_simple {
         return Ok(false);
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use billing_core::audit::{Actor, Digest};
 use billing_core::id::{InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
+use billing_core::invoice::Invoice;
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{Plan, TenantProfile, TrialEnd};
 use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
@@ -399,7 +400,11 @@ impl Billing {
             if !is_advance {
                 let state = decisions.last().map_or(&current, |(_, decision)| &decision.next);
                 let expected = state.version;
-                match self.decide(state, &command, now, by).await {
+                let opened = decisions
+                    .iter()
+                    .rev()
+                    .find_map(|(_, decision)| decision.opened.clone());
+                match self.decide(state, &command, now, by, opened.as_ref()).await {
                     Ok(decision) => decisions.push((expected, decision)),
                     Err(error) => {
                         return self.refused(current.tenant_id, request, fingerprint, error).await;
@@ -435,7 +440,8 @@ impl Billing {
             if state.next_due().is_none_or(|due| due > now) {
                 break;
             }
-            match self.decide(state, &Command::Advance, now, by).await {
+            let opened = steps.iter().rev().find_map(|step| step.opened.as_ref());
+            match self.decide(state, &Command::Advance, now, by, opened).await {
                 Ok(step) => steps.push(step),
                 Err(error) => return (steps, Some(error)),
             }
@@ -443,13 +449,14 @@ impl Billing {
         (steps, None)
     }
 
-    /// Loads what `command` needs and decides it.
+    /// Loads what `command` needs and decides it. `opened` is the newest invoice of steps that are not committed yet.
     async fn decide(
         &self,
         state: &Subscription,
         command: &Command,
         now: DateTime<Utc>,
         (actor, ip): (&Actor, Option<IpAddr>),
+        opened: Option<&Invoice>,
     ) -> Result<Decision, Error> {
         let plan = self.plan_in_force(state.plan_id).await?;
         let needs = subscription::needs(state, command, &plan, now);
@@ -457,7 +464,7 @@ impl Billing {
             Some(query) => self.store.usage(&[query]).await?.pop(),
             None => None,
         };
-        let loaded = self.load(state, plan, &needs, usage).await?;
+        let loaded = self.load(state, plan, &needs, usage, opened).await?;
         let siblings = loaded.siblings();
         let facts = loaded.facts(&siblings);
         Ok(subscription::decide(
@@ -608,19 +615,22 @@ impl Billing {
         Ok(siblings)
     }
 
-    /// Loads what `needs` names, but for the usage, which a sweep loads for a page at once.
+    /// Loads what `needs` names, but for the usage, which a sweep loads for a page at once. `opened` is the newest
+    /// invoice of steps that are not committed yet: the store does not have it.
     pub(crate) async fn load(
         &self,
         state: &Subscription,
         plan: Arc<Plan>,
         needs: &subscription::Needs,
         usage: Option<Usage>,
+        opened: Option<&Invoice>,
     ) -> Result<Loaded, Error> {
         let target = match needs.target {
             Some(id) => Some(self.current_plan(id).await?),
             None => None,
         };
         let invoice = match needs.invoice {
+            Some(id) if opened.is_some_and(|invoice| invoice.id == id) => opened.cloned(),
             Some(id) => Some(
                 self.store
                     .invoice(id)

@@ -145,8 +145,17 @@ impl Tables {
                 family: trial.family.clone(),
             });
         }
+        let voided = |kept: &Invoice| {
+            is_void(&kept.state)
+                || decision
+                    .closed
+                    .iter()
+                    .any(|closed| closed.invoice_id == kept.id && is_void(&closed.state))
+        };
         if let Some(opened) = &decision.opened
-            && self.invoices.values().any(|kept| collide(kept, opened))
+            && self.invoices.values().any(|kept| {
+                same_number(kept, opened) || (same_period(kept, opened) && !voided(kept) && !voided(opened))
+            })
         {
             return Err(CommitRefusal::InvoiceExists {
                 subscription_id: opened.subscription_id,
@@ -244,16 +253,25 @@ impl Tables {
     }
 }
 
-/// Whether both cannot be kept: the same number of one subscription, or both buy its period that begins then.
+fn same_number(kept: &Invoice, opened: &Invoice) -> bool {
+    (kept.subscription_id, kept.number) == (opened.subscription_id, opened.number)
+}
+
+/// Whether both buy the period of one subscription that begins at one instant.
 ///
 /// A restart is left out: at a clock that stands still, one subscription can restart twice at one instant.
-fn collide(kept: &Invoice, opened: &Invoice) -> bool {
+fn same_period(kept: &Invoice, opened: &Invoice) -> bool {
     let buys = |invoice: &Invoice| match invoice.kind {
         InvoiceKind::First | InvoiceKind::Renewal => true,
         InvoiceKind::Restart | InvoiceKind::PlanChange | InvoiceKind::Closing => false,
     };
-    let same_period = buys(kept) && buys(opened) && kept.period.start == opened.period.start;
-    kept.subscription_id == opened.subscription_id && (kept.number == opened.number || same_period)
+    buys(kept)
+        && buys(opened)
+        && (kept.subscription_id, kept.period.start) == (opened.subscription_id, opened.period.start)
+}
+
+const fn is_void(state: &InvoiceStatus) -> bool {
+    matches!(state, InvoiceStatus::Void { .. })
 }
 
 /// An open invoice may be closed; one that was given up may still be paid.

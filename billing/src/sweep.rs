@@ -320,7 +320,12 @@ impl Billing {
                     continue;
                 }
             };
-            let loaded = match self.load(planned.state(), plan, &needs, usage).await {
+            let opened = planned
+                .decisions
+                .iter()
+                .rev()
+                .find_map(|decision| decision.opened.as_ref());
+            let loaded = match self.load(planned.state(), plan, &needs, usage, opened).await {
                 Ok(loaded) => loaded,
                 Err(error) if ends_sweep(&error) => return Err(error),
                 Err(error) => {

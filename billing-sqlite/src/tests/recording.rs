@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use billing_core::audit::{self, ChainHead};
 use billing_core::id::{IdempotencyKey, MeterCode, PlanId};
 use billing_core::ports::{DueCursor, PlanStored, Store as _};
-use billing_core::subscription::Command;
+use billing_core::subscription::{AtPeriodEnd, Command, State};
 use billing_core::usage::{UsageEvent, UsageField, UsageOutcome, UsageQuery, UsageRefusal};
 use chrono::TimeDelta;
 use futures_executor::block_on;
@@ -257,4 +257,27 @@ fn jobs_come_in_the_order_of_commits_and_from_the_start_after_one_that_is_not_th
     );
     let unknown = billing_core::id::JobId::new(Uuid::from_u128(1));
     assert_eq!(block_on(store.jobs(Some(unknown), 9)).unwrap().len(), 3);
+}
+
+#[test]
+fn a_plan_that_is_scheduled_by_a_step_without_a_command_is_used() {
+    let store = store();
+    let first = created(1, at(0), true);
+    let mut second = plan();
+    (second.id, second.version) = (PlanId::new(Uuid::from_u128(2)), 2);
+    block_on(store.put_plan(&second)).unwrap();
+    let mut scheduled = decided(
+        &first.decision.next,
+        &Command::SetAutoRenew { auto_renew: true },
+        at(1),
+    );
+    if let State::Trial(trial) = &mut scheduled.decision.next.state {
+        trial.at_end = Some(AtPeriodEnd::ChangePlan { plan_id: second.id });
+    }
+    assert_eq!(
+        block_on(store.commit(vec![first, scheduled])).unwrap(),
+        [Ok(()), Ok(())]
+    );
+    second.name = "Pro, renamed".into();
+    assert_eq!(block_on(store.put_plan(&second)).unwrap(), PlanStored::InUse);
 }

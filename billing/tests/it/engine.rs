@@ -582,6 +582,32 @@ fn a_refund_at_the_end_includes_credit_held_before() {
 }
 
 #[test]
+fn a_command_may_withdraw_the_invoice_of_a_step_that_was_due_before_it() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("pro", |plan| metered(plan, 0, "1")).await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        bench.clock.set(at("2026-02-03"));
+        bench.use_meter(1, "event", "3", "2026-01-20").await;
+        let receipt = bench
+            .billing
+            .execute(&request("bye"), id, cancel_now("bye"))
+            .await
+            .unwrap();
+        assert_eq!((receipt.status(), receipt.invoices.len()), (Status::Canceled, 2));
+        let invoices = bench.invoices(id).await;
+        let states: Vec<_> = invoices
+            .iter()
+            .map(|invoice| (invoice.state.code(), invoice.total))
+            .collect();
+        assert_eq!(
+            states,
+            [("paid", usd(10_00)), ("void", usd(13_00)), ("open", usd(3_00))]
+        );
+    });
+}
+
+#[test]
 fn a_trial_is_granted_once_per_tenant_and_family() {
     on_each_store(async |bench: Bench| {
         let trial = |plan: &mut Plan| {

@@ -265,6 +265,43 @@ fn a_price_in_arrears_is_that_of_the_period_and_not_of_the_time_until_a_late_com
     let mut account = Account::on(ARREARS, MARCH);
     account.must("2026-04-10T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
     assert_eq!(account.lines(), [(RecurringInArrears, 31_00)]);
+    assert_eq!(account.last().lines[0].period.end, at(APRIL));
+}
+
+/// No invoice follows that could use the credit.
+#[test]
+fn a_refund_pays_back_the_credit_that_was_held_too() {
+    let mut account = scene("active");
+    // 21.00 of credit from the downgrade; the free plan has nothing to use it on.
+    account
+        .must(DAY_11, &change(FREE, When::Now))
+        .must(DAY_21, &cancel(When::Now, UnusedOnCancel::Refund));
+    assert_eq!(
+        account.lines(),
+        [(CreditApplied, -21_00), (CreditRefunded, 21_00)]
+    );
+    assert_eq!(account.sub.credit, usd(0));
+    assert_eq!(
+        account.effects,
+        [Effect::RefundUnused {
+            invoice_id: account.last().id,
+            amount: usd(21_00)
+        }]
+    );
+    // What was used comes off it.
+    let mut account = scene("paused, credited");
+    account.record("api", 360, at("2026-03-12T00:00:00Z"));
+    account.must(DAY_21, &cancel(When::Now, UnusedOnCancel::Refund));
+    assert_eq!(
+        account.lines(),
+        [(Usage, 5_00), (CreditApplied, -21_00), (CreditRefunded, 16_00)]
+    );
+    // And nothing goes back where more was used than was held.
+    let mut account = scene("paused, credited");
+    account.record("api", 610, at("2026-03-12T00:00:00Z"));
+    account.must(DAY_21, &cancel(When::Now, UnusedOnCancel::Refund));
+    assert_eq!(account.lines(), [(Usage, 30_00), (CreditApplied, -21_00)]);
+    assert_eq!((account.last().total, account.sub.credit), (usd(9_00), usd(0)));
 }
 
 #[test]
