@@ -1,1 +1,6 @@
-//! Cross-crate suites.
+//! Suites across the crates.
+
+pub mod contract;
+pub mod kit;
+pub mod states;
+pub mod workload;
