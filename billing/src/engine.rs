@@ -340,7 +340,8 @@ impl Billing {
         self.execute(request, id, Command::Unpark).await
     }
 
-    /// Takes every step that time has made due for one subscription; nothing due changes nothing.
+    /// Takes every step that time has made due for one subscription. When nothing is due, nothing changes and the key is
+    /// not recorded.
     ///
     /// # Errors
     ///

@@ -265,7 +265,7 @@ impl CommandKind {
 
 impl core::fmt::Display for CommandKind {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.code())
+        f.pad(self.code())
     }
 }
 
