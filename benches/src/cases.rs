@@ -1,0 +1,258 @@
+//! A valid case of every command, with all its facts loaded.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use billing::core::audit::Actor;
+use billing::core::id::{ActorName, InvoiceId, MeterCode, PaymentMethodId};
+use billing::core::invoice::Invoice;
+use billing::core::plan::{Aggregation, ChargeModel, MeterTerms, Plan, TenantProfile};
+use billing::core::subscription::{
+    self, Command, CommandKind, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription,
+    UnusedOnCancel, UnusedOnPause, When,
+};
+use billing::core::usage::Usage;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::subscribers::{at, plan, request, settled, usd};
+
+/// One decision, ready to be made.
+#[derive(Debug)]
+pub struct Case {
+    /// What is decided.
+    pub name: String,
+    asked: Asked,
+    plan: Plan,
+    target: Plan,
+    invoice: Option<Invoice>,
+    usage: Option<Usage>,
+    now: DateTime<Utc>,
+    actor: Actor,
+    ip: Option<IpAddr>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Create(Box<Create>),
+    Command(Box<Subscription>, Command),
+}
+
+impl Case {
+    /// Makes the decision.
+    ///
+    /// # Errors
+    ///
+    /// As core; of the cases here there is none.
+    pub fn decide(&self) -> Result<Decision, Rejection> {
+        let invoice_id = InvoiceId::new(Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0002));
+        let context = Context {
+            now: self.now,
+            actor: &self.actor,
+            ip: self.ip,
+            invoice_id,
+        };
+        match &self.asked {
+            Asked::Create(request) => {
+                let facts = CreateFacts {
+                    plan: &self.plan,
+                    live: None,
+                    trial_used: false,
+                    siblings: &[],
+                };
+                subscription::create(request, &facts, &context)
+            }
+            Asked::Command(current, command) => {
+                let facts = Facts {
+                    plan: &self.plan,
+                    target: Some(&self.target),
+                    usage: self.usage.as_ref(),
+                    invoice: self.invoice.as_ref(),
+                    siblings: &[],
+                };
+                subscription::decide(current, command, &facts, &context)
+            }
+        }
+    }
+
+    fn of(self, current: &Subscription, command: Command) -> Self {
+        let asked = Asked::Command(Box::new(current.clone()), command);
+        Self { asked, ..self }
+    }
+
+    fn next(self) -> Subscription {
+        self.decide().expect("a case is valid").next
+    }
+
+    fn clone_at(&self, now: DateTime<Utc>) -> Self {
+        Self {
+            name: self.name.clone(),
+            asked: match &self.asked {
+                Asked::Create(request) => Asked::Create(request.clone()),
+                Asked::Command(current, command) => Asked::Command(current.clone(), command.clone()),
+            },
+            plan: self.plan.clone(),
+            target: self.target.clone(),
+            invoice: self.invoice.clone(),
+            usage: self.usage.clone(),
+            now,
+            actor: self.actor.clone(),
+            ip: self.ip,
+        }
+    }
+}
+
+/// A creation, one case of each command, and a renewal that rates usage.
+pub fn cases() -> Vec<Case> {
+    let (start, mid, end) = (at("2026-01-01"), at("2026-01-16T10:30:00Z"), at("2026-02-01"));
+    let create = Case {
+        name: "create".into(),
+        asked: Asked::Create(Box::new(request(1))),
+        plan: plan("standard"),
+        target: Plan {
+            price: usd(25_00),
+            ..plan("pro")
+        },
+        invoice: None,
+        usage: None,
+        now: start,
+        actor: Actor::User(ActorName::new("user-4711").expect("a name")),
+        ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+    };
+    let created = create.decide().expect("a creation");
+    let invoice = created.opened.expect("the first invoice");
+    let new = created.next;
+    let with_invoice = Case {
+        invoice: Some(invoice.clone()),
+        ..create.clone_at(start)
+    };
+    let active = with_invoice
+        .clone_at(start)
+        .of(&new, settled(&invoice, start))
+        .next();
+
+    let mut cases: Vec<_> = CommandKind::ALL
+        .into_iter()
+        .map(|kind| {
+            let on = |now| create.clone_at(now);
+            let cancel = |when| Command::Cancel {
+                when,
+                reason: "too dear".into(),
+                unused: UnusedOnCancel::Credit,
+            };
+            let pause = |when| Command::Pause {
+                when,
+                resume_at: None,
+                unused: UnusedOnPause::Credit,
+            };
+            let change = |when| Command::ChangePlan {
+                plan_id: create.target.id,
+                when: Some(when),
+                tenant: TenantProfile::default(),
+            };
+            let case = match kind {
+                CommandKind::Advance => Case {
+                    actor: Actor::System,
+                    ip: None,
+                    ..on(end).of(&active, Command::Advance)
+                },
+                CommandKind::Renew => {
+                    let off = on(mid)
+                        .of(&active, Command::SetAutoRenew { auto_renew: false })
+                        .next();
+                    let expired = on(end).of(&off, Command::Advance).next();
+                    on(at("2026-02-03")).of(&expired, Command::Renew)
+                }
+                CommandKind::Cancel => on(mid).of(&active, cancel(When::Now)),
+                CommandKind::UndoCancel => {
+                    let flagged = on(mid).of(&active, cancel(When::AtPeriodEnd)).next();
+                    on(mid).of(&flagged, Command::UndoCancel)
+                }
+                CommandKind::Suspend => on(mid).of(
+                    &active,
+                    Command::Suspend {
+                        reason: "chargeback".into(),
+                    },
+                ),
+                CommandKind::Reactivate => {
+                    let stopped = on(mid)
+                        .of(
+                            &active,
+                            Command::Suspend {
+                                reason: "chargeback".into(),
+                            },
+                        )
+                        .next();
+                    on(at("2026-01-17")).of(&stopped, Command::Reactivate)
+                }
+                CommandKind::Pause => on(mid).of(&active, pause(When::Now)),
+                CommandKind::Resume => {
+                    let paused = on(mid).of(&active, pause(When::Now)).next();
+                    on(at("2026-01-20")).of(&paused, Command::Resume)
+                }
+                CommandKind::ChangePlan => on(mid).of(&active, change(When::Now)),
+                CommandKind::DropPendingChange => {
+                    let flagged = on(mid).of(&active, change(When::AtPeriodEnd)).next();
+                    on(mid).of(&flagged, Command::DropPendingChange)
+                }
+                CommandKind::SetPaymentMethod => {
+                    let payment_method = Some(PaymentMethodId::new(Uuid::from_u128(5)));
+                    on(mid).of(&active, Command::SetPaymentMethod { payment_method })
+                }
+                CommandKind::SetAutoRenew => on(mid).of(&active, Command::SetAutoRenew { auto_renew: false }),
+                CommandKind::RecordPayment => with_invoice.clone_at(start).of(&new, settled(&invoice, start)),
+                CommandKind::Unpark => {
+                    let parked = Subscription {
+                        parked_at: Some(mid),
+                        ..active.clone()
+                    };
+                    on(mid).of(&parked, Command::Unpark)
+                }
+            };
+            Case {
+                name: kind.code().into(),
+                ..case
+            }
+        })
+        .collect();
+    cases.push(Case {
+        name: "advance, rating 2 meters".into(),
+        ..metered(Case {
+            actor: Actor::System,
+            ip: None,
+            ..create.clone_at(end).of(&active, Command::Advance)
+        })
+    });
+    cases.insert(0, create);
+    cases
+}
+
+/// The same with two meters in the plan and usage of both.
+fn metered(mut case: Case) -> Case {
+    let mut usage = Usage {
+        watermark: 1_000,
+        ..Usage::default()
+    };
+    for (meter, quantity, unit_price) in [
+        ("api-calls", "123456", "0.0004"),
+        ("storage-gb", "37.25", "0.021"),
+    ] {
+        let meter = MeterCode::new(meter).expect("a code");
+        usage
+            .count(&meter, quantity.parse().expect("a quantity"), false)
+            .expect("a sum");
+        let terms = MeterTerms {
+            aggregation: Aggregation::Sum,
+            allowance: 10.into(),
+            soft_limit: None,
+            hard_limit: None,
+            charge: ChargeModel::PerUnit {
+                unit_price: unit_price.parse().expect("a price"),
+            },
+        };
+        case.plan.meters.insert(meter, terms);
+    }
+    Case {
+        usage: Some(usage),
+        ..case
+    }
+}
