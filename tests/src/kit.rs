@@ -513,11 +513,18 @@ impl<'a> Kit<'a> {
         wait(self.store.commit(commits)).expect("the store commits")
     }
 
-    /// Creates a subscription and returns it as the store has it.
-    pub fn create(&self, request: &Create, plan: &Plan) -> Subscription {
-        let decision = self.decide_create(request, plan).expect("a creation");
+    /// Commits a decision of core, and finds what was decided in the store.
+    #[track_caller]
+    fn carry_out(&self, decision: Decision) -> Subscription {
+        let next = decision.next.clone();
         self.commit(self.commit_of(decision)).expect("a commit");
-        self.read(request.id)
+        assert_eq!(self.read(next.id), next);
+        next
+    }
+
+    /// Creates a subscription.
+    pub fn create(&self, request: &Create, plan: &Plan) -> Subscription {
+        self.carry_out(self.decide_create(request, plan).expect("a creation"))
     }
 
     /// Creates one for `tenant_id` with a payment method.
@@ -529,11 +536,9 @@ impl<'a> Kit<'a> {
         self.create(&request, plan)
     }
 
-    /// Carries out a command and returns the subscription as the store has it.
+    /// Carries out a command and returns the subscription afterwards.
     pub fn run(&self, id: SubscriptionId, command: &Command) -> Subscription {
-        let decision = self.decide(&self.read(id), command).expect("a decision");
-        self.commit(self.commit_of(decision)).expect("a commit");
-        self.read(id)
+        self.carry_out(self.decide(&self.read(id), command).expect("a decision"))
     }
 
     /// Pays the open invoice.

@@ -45,8 +45,10 @@ enum Op {
     Usage(Vec<Used>),
     Prune {
         which: usize,
-        days_ago: i64,
+        entry: usize,
+        micros: i64,
     },
+    PassToDue,
     Pass {
         hours: i64,
     },
@@ -93,6 +95,7 @@ enum Tamper {
     Period,
     Closed,
     Version,
+    Job,
 }
 
 #[derive(Clone, Debug)]
@@ -134,7 +137,8 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Tamper::Number),
         Just(Tamper::Period),
         Just(Tamper::Closed),
-        Just(Tamper::Version)
+        Just(Tamper::Version),
+        Just(Tamper::Job)
     ];
     (
         what,
@@ -174,7 +178,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(slot, is_active, discontinued)| Op::SetAvailability { slot, is_active, discontinued }),
         14 => prop::collection::vec(step(), 1..5).prop_map(Op::Commit),
         3 => prop::collection::vec(used(), 0..6).prop_map(Op::Usage),
-        1 => (any::<usize>(), -5_i64..60).prop_map(|(which, days_ago)| Op::Prune { which, days_ago }),
+        1 => (any::<usize>(), any::<usize>(), -1_i64..=1)
+            .prop_map(|(which, entry, micros)| Op::Prune { which, entry, micros }),
+        2 => Just(Op::PassToDue),
         4 => prop_oneof![(-30_i64..100), (300_i64..1_000)].prop_map(|hours| Op::Pass { hours }),
         3 => (1_usize..4).prop_map(|page| Op::Sweep { page }),
         1 => Just(Op::Reopen),
@@ -402,6 +408,12 @@ impl Pair<'_> {
             (None, _) => {}
             // Far off, so that no other commit of the batch makes it right.
             (Some(Tamper::Version), _) => commit.expected_version += 1_000,
+            (Some(Tamper::Job), _) => {
+                let known = wait(self.kit.store.jobs(None, 1)).unwrap();
+                let again = known.into_iter().map(|job| self.kit.job(next.id, job.effect));
+                commit.jobs.extend(again);
+                self.tally.borrow_mut().count("a job again");
+            }
             (Some(Tamper::Number), Some(opened)) => opened.number = 1,
             (Some(Tamper::Period), Some(opened)) => {
                 if let Some(first) = invoices.first() {
@@ -499,14 +511,29 @@ impl Pair<'_> {
                     self.tally.borrow_mut().count(label);
                 }
             }
-            Op::Prune { which, days_ago } => {
+            // At an entry, or right beside it.
+            Op::Prune { which, entry, micros } => {
                 if let Some(id) = self.pick(*which) {
-                    let before = self.kit.now() - TimeDelta::days(*days_ago);
+                    let entries = self
+                        .both(|store| wait(store.audit_entries(id, 0, 1_000)))
+                        .unwrap();
+                    let at = entries[entry % entries.len()].at;
+                    let before = at + TimeDelta::microseconds(*micros);
                     let removed = self.both(|store| wait(store.prune_audit(id, before))).unwrap();
                     self.compare_subscription(id);
                     if removed > 0 {
                         self.tally.borrow_mut().count("audit entries removed");
                     }
+                }
+            }
+            Op::PassToDue => {
+                let due = self
+                    .both(|store| wait(store.due(DateTime::<Utc>::MAX_UTC, None, 1)))
+                    .unwrap();
+                if let Some(due_at) = due.first().and_then(Subscription::next_due) {
+                    self.kit.set_now(due_at);
+                    self.both(|store| wait(store.due(due_at, None, 1_000))).unwrap();
+                    self.tally.borrow_mut().count("due at its very instant");
                 }
             }
             Op::Pass { hours } => self.kit.set_now(self.kit.now() + TimeDelta::hours(*hours)),
@@ -727,6 +754,8 @@ fn the_sequences_reach_everything() {
         "usage refused",
         "audit entries removed",
         "sweep page",
+        "due at its very instant",
+        "a job again",
         "reopened",
     ];
     for what in reached {

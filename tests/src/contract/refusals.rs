@@ -6,7 +6,7 @@ use billing_core::id::InvoiceId;
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
 use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store};
 use billing_core::subscription::{
-    Command, Create, Decision, InvoiceClosed, Status, Subscription, TrialGrant, When,
+    Command, Create, Decision, Effect, InvoiceClosed, Status, Subscription, TrialGrant, When,
 };
 use chrono::{DateTime, Utc};
 
@@ -57,9 +57,28 @@ impl Traces {
     }
 }
 
-/// Commits `commit`, alone and between two others: it is refused as `expected`, leaves no trace, and they stand.
+/// Commits `commit` as it is, and with a command and a job more: it is refused as `expected`.
 #[track_caller]
 fn check_refused(kit: &Kit<'_>, commit: &Commit, expected: &CommitRefusal) {
+    check_no_trace(kit, commit, expected);
+    let mut full = commit.clone();
+    let next = &full.decision.next;
+    let fresh = || kit.record(next.tenant_id, &format!("refused-{}", kit.ids.next()), "{}");
+    full.command = Some(full.command.unwrap_or_else(fresh));
+    let invoice_id = InvoiceId::new(kit.ids.next());
+    full.jobs.push(kit.job(
+        next.id,
+        Effect::VerifyPayment {
+            invoice_id,
+            attempt: 1,
+        },
+    ));
+    check_no_trace(kit, &full, expected);
+}
+
+/// Commits `commit`, alone and between two others: it is refused as `expected`, leaves no trace, and they stand.
+#[track_caller]
+fn check_no_trace(kit: &Kit<'_>, commit: &Commit, expected: &CommitRefusal) {
     let before = Traces::of(kit.store, commit);
     assert_eq!(kit.commit(commit.clone()), Err(expected.clone()));
     assert_eq!(Traces::of(kit.store, commit), before);
