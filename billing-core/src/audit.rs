@@ -20,7 +20,12 @@ use crate::money::Money;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "kind", content = "name", rename_all = "snake_case")
+    serde(
+        tag = "kind",
+        content = "name",
+        rename_all = "snake_case",
+        deny_unknown_fields
+    )
 )]
 #[expect(
     clippy::exhaustive_enums,

@@ -69,7 +69,7 @@ impl InvoiceKind {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "status", rename_all = "snake_case")
+    serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)
 )]
 #[expect(
     clippy::exhaustive_enums,

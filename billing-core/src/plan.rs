@@ -132,7 +132,7 @@ pub enum BillingTiming {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
+    serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 #[expect(
     clippy::exhaustive_enums,
@@ -174,7 +174,7 @@ pub struct Trial {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
+    serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 #[expect(
     clippy::exhaustive_enums,
@@ -292,7 +292,7 @@ pub enum Aggregation {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
+    serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 #[expect(
     clippy::exhaustive_enums,
