@@ -54,8 +54,7 @@ impl InvoiceKind {
         }
     }
 
-    /// Whether paying it buys a period: First, Renewal and Restart. At most one of them per subscription and period
-    /// start.
+    /// Whether paying it buys a period: First, Renewal and Restart.
     pub const fn buys_period(self) -> bool {
         match self {
             Self::First | Self::Renewal | Self::Restart => true,
@@ -204,8 +203,8 @@ pub struct InvoiceLine {
 /// What a subscription owes at one time.
 ///
 /// An invoice never changes but for its status. Its number is its place among the subscription's invoices, from 1;
-/// the pair is unique, and so is, among those that [buy a period](InvoiceKind::buys_period), the pair of subscription
-/// and period start.
+/// the pair is unique. So is, among first and renewal invoices that are not void, the pair of subscription and period
+/// start: no period is billed twice.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
