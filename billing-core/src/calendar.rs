@@ -621,11 +621,17 @@ pub enum CalendarError {
 /// The wall-clock time in `zone`; nothing at the very ends of the range of dates.
 fn to_local(t: DateTime<Utc>, zone: Tz) -> Option<NaiveDateTime> {
     let utc = t.naive_utc();
+    if zone == Tz::UTC {
+        return Some(utc);
+    }
     utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix())
 }
 
 /// The first instant at which `zone`'s wall clock shows `local` or later.
 fn first_at_or_past(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    if zone == Tz::UTC {
+        return Some(local.and_utc());
+    }
     let utc = match zone.offset_from_local_datetime(&local) {
         // Of two equal local times the earlier instant.
         MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(offset, _) => {

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -198,6 +199,13 @@ pub struct InvoiceLine {
     pub explanation: String,
     /// The line that this one credits or repeats.
     pub source: Option<LineRef>,
+}
+
+/// The text of an [explanation](InvoiceLine::explanation), in one allocation.
+pub(crate) fn explain(text: fmt::Arguments<'_>) -> String {
+    let mut explanation = String::with_capacity(80);
+    let _ = explanation.write_fmt(text);
+    explanation
 }
 
 /// What a subscription owes at one time.

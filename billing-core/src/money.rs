@@ -1,7 +1,7 @@
 //! Money: minor units with their currency, exact amounts, one rounding per line.
 
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 use core::fmt;
 
 use ethnum::I256;
@@ -107,27 +107,50 @@ pub enum Rounding {
 
 impl Rounding {
     /// `numerator / denominator` as a whole number, or `None` for a zero denominator.
-    fn divide(self, numerator: I256, denominator: I256) -> Option<I256> {
+    fn divide(self, numerator: i128, denominator: i128) -> Option<i128> {
+        let quotient = numerator.checked_div(denominator)?;
+        let remainder = numerator.checked_sub(quotient.checked_mul(denominator)?)?;
+        if remainder == 0 {
+            return Some(quotient);
+        }
+        // What is left of the denominator, and not twice the remainder, which might not fit.
+        let (rest, size) = (remainder.unsigned_abs(), denominator.unsigned_abs());
+        let half = rest.cmp(&size.saturating_sub(rest));
+        let positive = (remainder > 0) == (denominator > 0);
+        quotient.checked_add(i128::from(self.step(half, positive, quotient & 1 == 1)))
+    }
+
+    /// The same for numbers of any width. Most fit into 128 bits, which divide several times as fast.
+    fn divide_wide(self, numerator: I256, denominator: I256) -> Option<I256> {
+        if let (Ok(numerator), Ok(denominator)) = (i128::try_from(numerator), i128::try_from(denominator)) {
+            return self.divide(numerator, denominator).map(I256::new);
+        }
         let quotient = numerator.checked_div(denominator)?;
         let remainder = numerator.checked_rem(denominator)?;
         if remainder == I256::ZERO {
             return Some(quotient);
         }
+        let (rest, size) = (remainder.unsigned_abs(), denominator.unsigned_abs());
+        let half = rest.cmp(&size.saturating_sub(rest));
         let positive = (remainder > I256::ZERO) == (denominator > I256::ZERO);
-        let twice = remainder.checked_abs()?.checked_mul(I256::new(2))?;
-        let away = match twice.cmp(&denominator.checked_abs()?) {
-            core::cmp::Ordering::Less => false,
-            core::cmp::Ordering::Greater => true,
-            core::cmp::Ordering::Equal => match self {
-                Self::HalfAwayFromZero => true,
-                Self::HalfEven => quotient & I256::ONE == I256::ONE,
-                Self::HalfUp => positive,
-            },
+        let odd = quotient & I256::ONE == I256::ONE;
+        quotient.checked_add(I256::from(self.step(half, positive, odd)))
+    }
+
+    /// What is added to a quotient that was cut toward zero: 0, or one away from zero.
+    ///
+    /// `half` compares what was cut off with half a unit, `odd` tells of the quotient.
+    const fn step(self, half: Ordering, positive: bool, odd: bool) -> i8 {
+        let away = match (half, self) {
+            (Ordering::Less, _) => false,
+            (Ordering::Greater, _) | (Ordering::Equal, Self::HalfAwayFromZero) => true,
+            (Ordering::Equal, Self::HalfEven) => odd,
+            (Ordering::Equal, Self::HalfUp) => positive,
         };
         match (away, positive) {
-            (false, _) => Some(quotient),
-            (true, true) => quotient.checked_add(I256::ONE),
-            (true, false) => quotient.checked_sub(I256::ONE),
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => -1,
         }
     }
 }
@@ -279,9 +302,10 @@ impl Money {
                 currency: self.currency,
             });
         }
-        I256::from(self.minor)
-            .checked_mul(I256::from(numerator))
-            .and_then(|product| rounding.divide(product, I256::from(denominator)))
+        // 63 + 63 bits: the product always fits.
+        i128::from(self.minor)
+            .checked_mul(i128::from(numerator))
+            .and_then(|product| rounding.divide(product, i128::from(denominator)))
             .and_then(|minor| i64::try_from(minor).ok())
             .map(|minor| Self::new(minor, self.currency))
             .ok_or(MoneyError::Overflow {
@@ -356,7 +380,12 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.to_decimal(), self.currency)
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(self.minor.unsigned_abs());
+        let places = usize::from(self.currency.exponent);
+        write_decimal(f, self.is_negative(), digits, places, places)?;
+        f.write_str(" ")?;
+        f.write_str(self.currency.code())
     }
 }
 
@@ -379,10 +408,18 @@ impl Exact {
 
     /// `quantity` times `unit_price`, nothing lost. Any two decimals fit.
     pub fn product(quantity: Decimal, unit_price: Decimal) -> Self {
-        let (left, right) = (quantity.normalize(), unit_price.normalize());
+        let (left, right) = match quantity.scale().saturating_add(unit_price.scale()) {
+            // Room for the digits of any other decimal on the same scale.
+            ..=28 => (quantity, unit_price),
+            _ => (quantity.normalize(), unit_price.normalize()),
+        };
+        let (mantissa, by) = (left.mantissa(), right.mantissa());
         Self {
-            // 96 + 96 bits: the product always fits.
-            mantissa: I256::new(left.mantissa()).saturating_mul(I256::new(right.mantissa())),
+            mantissa: match mantissa.checked_mul(by) {
+                Some(product) => I256::new(product),
+                // 96 + 96 bits: the product always fits.
+                None => I256::new(mantissa).saturating_mul(I256::new(by)),
+            },
             scale: left.scale().saturating_add(right.scale()),
         }
     }
@@ -409,7 +446,7 @@ impl Exact {
         let minor = match self.scale.checked_sub(currency.exponent()) {
             // More decimals than the minor unit has: the one rounding.
             Some(excess) => match power_of_ten(excess) {
-                Some(divisor) => rounding.divide(self.mantissa, divisor),
+                Some(divisor) => rounding.divide_wide(self.mantissa, divisor),
                 None => None,
             },
             None => power_of_ten(currency.exponent().saturating_sub(self.scale))
@@ -444,22 +481,51 @@ impl PartialEq for Exact {
 
 impl fmt::Display for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = alloc::format!("{}", self.mantissa.unsigned_abs());
         let places = usize::try_from(self.scale).map_err(|_| fmt::Error)?;
-        let padded = alloc::format!("{digits:0>width$}", width = places.saturating_add(1));
-        let (whole, decimals) = padded.split_at(padded.len().saturating_sub(places));
-        let decimals = decimals.trim_end_matches('0');
-        let sign = if self.mantissa < I256::ZERO { "-" } else { "" };
-        match decimals {
-            "" => write!(f, "{sign}{whole}"),
-            _ => write!(f, "{sign}{whole}.{decimals}"),
+        let (negative, digits) = (self.mantissa < I256::ZERO, self.mantissa.unsigned_abs());
+        match u128::try_from(digits) {
+            Ok(digits) => {
+                let mut buffer = itoa::Buffer::new();
+                write_decimal(f, negative, buffer.format(digits), places, 0)
+            }
+            Err(_) => write_decimal(f, negative, &alloc::format!("{digits}"), places, 0),
         }
     }
 }
 
 /// 10^`exponent`, or `None` above 10^76, which 256 bits do not hold.
 fn power_of_ten(exponent: u32) -> Option<I256> {
-    I256::new(10).checked_pow(exponent)
+    match 10_i128.checked_pow(exponent) {
+        Some(power) => Some(I256::new(power)),
+        None => I256::new(10).checked_pow(exponent),
+    }
+}
+
+/// Writes a number whose last `places` digits are decimals; of these, zeros at the end are left out after the first
+/// `places_min`.
+fn write_decimal(
+    f: &mut fmt::Formatter<'_>,
+    negative: bool,
+    digits: &str,
+    places: usize,
+    places_min: usize,
+) -> fmt::Result {
+    if negative {
+        f.write_str("-")?;
+    }
+    let (whole, decimals) = digits.split_at(digits.len().saturating_sub(places));
+    f.write_str(if whole.is_empty() { "0" } else { whole })?;
+    let zeros = places.saturating_sub(decimals.len());
+    let kept = decimals.trim_end_matches('0').len();
+    let kept = if kept == 0 { 0 } else { zeros.saturating_add(kept) }.max(places_min);
+    if kept == 0 {
+        return Ok(());
+    }
+    f.write_str(".")?;
+    for _ in 0..zeros.min(kept) {
+        f.write_str("0")?;
+    }
+    f.write_str(decimals.get(..kept.saturating_sub(zeros)).unwrap_or(decimals))
 }
 
 #[cfg(test)]
@@ -538,6 +604,21 @@ mod tests {
             Rounding::HalfUp,
             &[("0.015", 2), ("0.025", 3), ("-0.015", -1), ("-0.025", -2)],
         );
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_of_any_width_are_divided_alike(numerator in -60_i64..60, denominator in 1_i64..12) {
+            for rounding in [Rounding::HalfAwayFromZero, Rounding::HalfEven, Rounding::HalfUp] {
+                for sign in [1, -1] {
+                    let denominator = sign * denominator;
+                    let narrow = rounding.divide(numerator.into(), denominator.into()).unwrap();
+                    let wide = |number: i64| I256::from(number) * I256::new(10).pow(45);
+                    let quotient = rounding.divide_wide(wide(numerator), wide(denominator));
+                    prop_assert_eq!(quotient, Some(I256::new(narrow)));
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! From a quantity to an amount: the allowance, the charge model, the one rounding.
 
-use alloc::format;
 use alloc::string::String;
 
 use rust_decimal::Decimal;
 
+use crate::invoice::explain;
 use crate::money::{Currency, Exact, Money, MoneyError, Rounding};
 use crate::plan::{ChargeModel, MeterTerms};
 
@@ -48,15 +48,18 @@ pub fn rate(
         ChargeModel::PerUnit { unit_price } => {
             let exact = Exact::product(overage, *unit_price);
             let amount = exact.round(currency, rounding)?;
-            let price = unit_price.normalize();
+            let price = Exact::from(*unit_price);
             let explanation = if allowance.is_zero() {
-                format!("{} x {price} = {exact} {currency}", overage.normalize())
+                explain(format_args!(
+                    "{} x {price} = {exact} {currency}",
+                    Exact::from(overage)
+                ))
             } else {
-                format!(
+                explain(format_args!(
                     "({} - {} included) x {price} = {exact} {currency}",
-                    quantity.normalize(),
-                    allowance.min(quantity).normalize()
-                )
+                    Exact::from(quantity),
+                    Exact::from(allowance.min(quantity))
+                ))
             };
             Ok(Rated {
                 overage,

@@ -1,29 +1,28 @@
 //! Ending a subscription.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use super::decision::{Decision, Draft, Effect};
+use super::decision::{Draft, Effect};
 use super::rejection::Rejection;
 use super::state::{AtPeriodEnd, CancelCause, Canceled, Expired, Held, State, Suspension, Trialing};
 use super::{Subscription, UnusedOnCancel, When};
 use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
 use crate::id::PlanId;
-use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind};
+use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::{Collection, Debit};
 
 pub(super) fn cancel(
-    mut draft: Draft<'_>,
+    draft: &mut Draft<'_>,
     current: &Subscription,
     when: When,
     reason: &str,
     unused: UnusedOnCancel,
-) -> Result<Decision, Rejection> {
+) -> Result<State, Rejection> {
     let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
         Some(AtPeriodEnd::Cancel { .. }) => Err(Rejection::ChangeScheduled { id: current.id }),
         // A cancellation takes the place of what else was to come.
@@ -33,7 +32,7 @@ pub(super) fn cancel(
             }))
         }
     };
-    let state = match (&current.state, when) {
+    Ok(match (&current.state, when) {
         (State::Trial(trial), When::AtPeriodEnd) => {
             let at_end = scheduled(&trial.at_end)?;
             draft.record(
@@ -58,13 +57,12 @@ pub(super) fn cancel(
         }
         (State::Trial(_) | State::Active(_), When::Now)
         | (State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_), _) => {
-            end_now(&mut draft, current, reason, unused)?
+            end_now(draft, current, reason, unused)?
         }
-    };
-    Ok(draft.finish(state))
+    })
 }
 
-pub(super) fn undo(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+pub(super) fn undo(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let nothing = Rejection::NothingScheduled {
         id: current.id,
         command: draft.command,
@@ -89,7 +87,7 @@ pub(super) fn undo(mut draft: Draft<'_>, current: &Subscription) -> Result<Decis
         }
     };
     draft.record(AuditAction::CancelUndone, Details::new());
-    Ok(draft.finish(state))
+    Ok(state)
 }
 
 /// Ends the subscription now: withdraws what was to come, bills what was used, and deals with unused paid time.
@@ -161,15 +159,19 @@ fn end_now(
 
 /// Cancels a subscription that was suspended for longer than it is kept: its open invoice is given up, what was used
 /// since is billed.
-pub(super) fn retention_over(draft: &mut Draft<'_>, due: DateTime<Utc>) -> Result<State, Rejection> {
+pub(super) fn retention_over(
+    draft: &mut Draft<'_>,
+    current: &Subscription,
+    due: DateTime<Utc>,
+) -> Result<State, Rejection> {
     let usage_from = draft.next.usage.from;
-    if let Some(collection) = draft.next.state.collection() {
+    if let Some(collection) = current.state.collection() {
         let invoice_id = collection.invoice_id;
         draft.close(invoice_id, InvoiceStatus::Uncollectible { given_up_at: due });
     }
     let mut lines = Vec::new();
     let plan = draft.facts.plan;
-    if let State::Suspended(suspended) = draft.next.state.clone()
+    if let State::Suspended(suspended) = &current.state
         && let Suspension::Operator {
             held: Held::Active(active),
             ..
@@ -203,7 +205,7 @@ pub(super) fn close_out(
     let period = Period::new(from, until).unwrap_or(first.period);
     Ok(draft
         .open_invoice(InvoiceKind::Closing, period, until, lines)?
-        .collection)
+        .collection())
 }
 
 /// Credits what an expired subscription had paid before the payment that failed, as for a plan change.
@@ -228,7 +230,7 @@ fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>
                 quantity: Decimal::ONE,
                 unit_price: None,
                 amount: debit.amount.checked_neg()?,
-                explanation: format!("set aside by the pause: {}", debit.amount),
+                explanation: explain(format_args!("set aside by the pause: {}", debit.amount)),
                 source: Some(debit.source),
             })
         })

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::create::available;
-use super::decision::{Decision, Draft};
+use super::decision::{Draft, Opened};
 use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
 use super::{Subscription, When};
@@ -15,12 +15,12 @@ use crate::plan::{Plan, ProrationRule, TenantProfile};
 /// By default what costs more (or the same) over a year begins now, what costs less when the period is over: the
 /// customer has what they pay for, and keeps what they paid for.
 pub(super) fn change(
-    mut draft: Draft<'_>,
+    draft: &mut Draft<'_>,
     current: &Subscription,
     plan_id: PlanId,
     when: Option<When>,
     tenant: &TenantProfile,
-) -> Result<Decision, Rejection> {
+) -> Result<State, Rejection> {
     let (at_end, collection) = match &current.state {
         State::Trial(trial) => (&trial.at_end, None),
         State::Active(active) => (&active.at_end, active.collection.as_ref()),
@@ -47,7 +47,7 @@ pub(super) fn change(
     } else {
         When::Now
     };
-    let state = match (&current.state, when.unwrap_or(default)) {
+    Ok(match (&current.state, when.unwrap_or(default)) {
         (State::Trial(trial), When::AtPeriodEnd) => {
             draft.schedule(plan_id);
             State::Trial(Trialing {
@@ -62,7 +62,7 @@ pub(super) fn change(
                 ..active.clone()
             })
         }
-        (State::Active(active), When::Now) => changed_now(&mut draft, active, target)?,
+        (State::Active(active), When::Now) => changed_now(draft, active, target)?,
         // Nothing is charged in a trial, so nothing is prorated; the trial ends when it would have.
         (
             State::Trial(_)
@@ -75,11 +75,10 @@ pub(super) fn change(
             draft.change_plan_to(target);
             current.state.clone()
         }
-    };
-    Ok(draft.finish(state))
+    })
 }
 
-pub(super) fn drop_pending(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+pub(super) fn drop_pending(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let nothing = Rejection::NothingScheduled {
         id: current.id,
         command: draft.command,
@@ -101,7 +100,7 @@ pub(super) fn drop_pending(mut draft: Draft<'_>, current: &Subscription) -> Resu
         | State::Canceled(_) => return Err(nothing),
     };
     draft.record(AuditAction::PendingChangeDropped, Details::new());
-    Ok(draft.finish(state))
+    Ok(state)
 }
 
 const fn droppable(at_end: Option<&AtPeriodEnd>) -> bool {
@@ -163,19 +162,18 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
     };
     let charged = charge.is_some();
     lines.extend(charge);
-    let mut opened = draft.open_invoice(InvoiceKind::PlanChange, period, now, lines)?;
-    if !credited && !charged && same_interval {
-        // Nothing was exchanged, so what was paid before still pays for the period.
-        opened.debits.clone_from(&term.debits);
-        if let Some(collection) = &mut opened.collection {
-            collection.debits.clone_from(&term.debits);
+    // Where nothing was exchanged, what was paid before still pays for the period.
+    let exchanged = credited || charged || !same_interval;
+    let (collection, debits) = match draft.open_invoice(InvoiceKind::PlanChange, period, now, lines)? {
+        Opened::Paid { debits } if exchanged => (None, debits),
+        Opened::Paid { .. } => (None, term.debits.clone()),
+        // Until the change is paid, what was paid before is what can be credited.
+        Opened::Collecting(mut collection) => {
+            if !exchanged {
+                collection.debits.clone_from(&term.debits);
+            }
+            (Some(collection), term.debits.clone())
         }
-    }
-    // Until the change is paid, what was paid before is what can be credited.
-    let debits = if opened.collection.is_some() {
-        term.debits.clone()
-    } else {
-        opened.debits
     };
     Ok(State::Active(Active {
         term: Term {
@@ -183,7 +181,7 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
             plan_since: now,
             debits,
         },
-        collection: opened.collection,
+        collection,
         at_end: None,
     }))
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 
-use super::decision::{Context, Decision, Draft, Facts};
+use super::decision::{Context, Decision, Draft, Facts, Opened};
 use super::rejection::Rejection;
 use super::state::{Pending, State, Trialing};
 use super::{AccessTerms, CommandKind, LineGuard, Subscription, UsageCursor};
@@ -115,14 +115,9 @@ pub fn create(
         parked_at: None,
         audit: ChainHead::default(),
         version: 0,
-        // Stands in until the state is decided below.
-        state: State::Trial(Trialing {
-            trial_starts_at: now,
-            trial_ends_at: now,
-            at_end: None,
-        }),
+        state: State::UNDECIDED,
     };
-    let mut draft = Draft::new(blank, CommandKind::Advance, Facts::of(plan), *context);
+    let mut draft = Draft::new(&blank, CommandKind::Advance, Facts::of(plan), *context);
     let details = Details::new()
         .show("plan", plan.id)
         .show("product", &plan.product)
@@ -152,10 +147,10 @@ pub fn create(
             Activation::Immediate => draft.begin(InvoiceKind::First, period, lines)?,
             Activation::OnPayment { pay_within_hours } => {
                 let opened = draft.open_invoice(InvoiceKind::First, period, period.start, lines)?;
-                match opened.collection {
+                match opened {
                     // Nothing to pay: there is nothing to wait for.
-                    None => draft.active(period, opened.debits),
-                    Some(collection) => {
+                    Opened::Paid { debits } => draft.active(period, debits),
+                    Opened::Collecting(collection) => {
                         let pay_by = TimeDelta::try_hours(i64::from(pay_within_hours))
                             .and_then(|hours| now.checked_add_signed(hours))
                             .ok_or(CalendarError::OutOfRange {

@@ -12,7 +12,7 @@ use super::{CommandKind, LineGuard, Subscription};
 use crate::audit::{Actor, AuditAction, AuditEntry, Details};
 use crate::calendar::Period;
 use crate::id::{InvoiceId, PlanId, SubscriptionId, TenantId, TrialFamily};
-use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, LineRef};
+use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, LineRef, explain};
 use crate::money::Money;
 use crate::payment::{Collection, CollectionPhase, Debit};
 use crate::plan::Plan;
@@ -171,9 +171,9 @@ pub(super) struct Draft<'a> {
     pub(super) context: Context<'a>,
     /// The plan in force after the decision.
     pub(super) plan: &'a Plan,
-    /// The subscription afterwards, but for its state and audit head.
+    /// The subscription afterwards, but for its state and version.
     pub(super) next: Subscription,
-    entries: Vec<(AuditAction, String)>,
+    audit: Vec<AuditEntry>,
     opened: Option<Invoice>,
     closed: Vec<InvoiceClosed>,
     trial: Option<TrialGrant>,
@@ -181,8 +181,9 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    #[inline]
     pub(super) fn new(
-        current: Subscription,
+        current: &Subscription,
         command: CommandKind,
         facts: Facts<'a>,
         context: Context<'a>,
@@ -192,8 +193,12 @@ impl<'a> Draft<'a> {
             facts,
             context,
             plan: facts.plan,
-            next: current,
-            entries: Vec::new(),
+            next: Subscription {
+                product: current.product.clone(),
+                state: State::UNDECIDED,
+                ..*current
+            },
+            audit: Vec::new(),
             opened: None,
             closed: Vec::new(),
             trial: None,
@@ -206,7 +211,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn record(&mut self, action: AuditAction, details: Details) {
-        self.entries.push((action, details.finish()));
+        let Context { now, actor, ip, .. } = self.context;
+        let (id, head) = (self.next.id, &mut self.next.audit);
+        let entry = AuditEntry::seal(head, id, now, (actor, ip), action, details.finish());
+        self.audit.push(entry);
     }
 
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -260,10 +268,7 @@ impl<'a> Draft<'a> {
         mut lines: Vec<InvoiceLine>,
     ) -> Result<Opened, Rejection> {
         if lines.is_empty() && !kind.buys_period() {
-            return Ok(Opened {
-                collection: None,
-                debits: Vec::new(),
-            });
+            return Ok(Opened::Paid { debits: Vec::new() });
         }
         let currency = self.plan.currency();
         let subtotal = Invoice::sum(currency, &lines)?;
@@ -305,29 +310,22 @@ impl<'a> Draft<'a> {
             state,
         });
         if total.is_zero() {
-            return Ok(Opened {
-                collection: None,
-                debits,
-            });
+            return Ok(Opened::Paid { debits });
         }
         self.effects.push(Effect::ChargeInvoice {
             invoice_id: id,
             amount: total,
             attempt: 1,
         });
-        let collection = Collection {
+        Ok(Opened::Collecting(Collection {
             invoice_id: id,
             kind,
             amount: total,
             unpaid_from,
             attempts: 1,
             phase: CollectionPhase::Charging,
-            debits: debits.clone(),
-        };
-        Ok(Opened {
-            collection: Some(collection),
             debits,
-        })
+        }))
     }
 
     pub(super) fn credit_line(
@@ -345,7 +343,7 @@ impl<'a> Draft<'a> {
             quantity: rust_decimal::Decimal::ONE,
             unit_price: None,
             amount,
-            explanation: alloc::format!("{why}: {amount}"),
+            explanation: explain(format_args!("{why}: {amount}")),
             source: None,
         }
     }
@@ -412,19 +410,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Closes the decision with the state that follows.
+    #[inline]
     pub(super) fn finish(mut self, state: State) -> Decision {
         self.next.state = state;
         self.next.version = self.next.version.saturating_add(1);
-        let Context { now, actor, ip, .. } = self.context;
-        let (id, head) = (self.next.id, &mut self.next.audit);
-        let audit = self
-            .entries
-            .into_iter()
-            .map(|(action, details)| AuditEntry::seal(head, id, now, (actor, ip), action, details))
-            .collect();
         Decision {
             next: self.next,
-            audit,
+            audit: self.audit,
             opened: self.opened,
             closed: self.closed,
             trial: self.trial,
@@ -435,11 +427,24 @@ impl<'a> Draft<'a> {
 
 /// What came of opening an invoice.
 #[derive(Debug)]
-pub(super) struct Opened {
-    /// How it is collected; none when there was nothing to pay.
-    pub(super) collection: Option<Collection>,
-    /// What it debits for time to come.
-    pub(super) debits: Vec<Debit>,
+pub(super) enum Opened {
+    /// There was nothing to pay, so what it debits for time to come is paid.
+    Paid {
+        /// What it debits.
+        debits: Vec<Debit>,
+    },
+    /// It is being collected.
+    Collecting(Collection),
+}
+
+impl Opened {
+    /// How it is collected, if there is something to pay.
+    pub(super) fn collection(self) -> Option<Collection> {
+        match self {
+            Self::Paid { .. } => None,
+            Self::Collecting(collection) => Some(collection),
+        }
+    }
 }
 
 /// The lines of an invoice that pay for time to come, net of the credit that paid for them.

@@ -1,7 +1,7 @@
 //! The lines of an invoice: recurring prices, usage, proration.
 
-use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::Term;
 use crate::calendar::Period;
-use crate::invoice::{InvoiceLine, LineKind};
+use crate::invoice::{InvoiceLine, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::Debit;
 use crate::plan::{BillingTiming, Plan};
@@ -25,7 +25,7 @@ impl Draft<'_> {
             BillingTiming::InArrears => None,
             BillingTiming::InAdvance if plan.price.is_zero() => None,
             BillingTiming::InAdvance => {
-                let explanation = format!("{} for {}", plan.price, plan.interval);
+                let explanation = explain(format_args!("{} for {}", plan.price, plan.interval));
                 Some(price_line(
                     LineKind::RecurringInAdvance,
                     plan,
@@ -67,9 +67,9 @@ impl Draft<'_> {
             return Ok(None);
         }
         let explanation = if used == length {
-            format!("{} for {}", plan.price, plan.interval)
+            explain(format_args!("{} for {}", plan.price, plan.interval))
         } else {
-            format!("{} x {}", plan.price, share(used, length))
+            explain(format_args!("{} x {}", plan.price, Share(used, length)))
         };
         Ok(Some(price_line(
             LineKind::RecurringInArrears,
@@ -99,7 +99,7 @@ impl Draft<'_> {
         if amount.is_zero() {
             return Ok(None);
         }
-        let explanation = format!("{} x {}", plan.price, share(left, length));
+        let explanation = explain(format_args!("{} x {}", plan.price, Share(left, length)));
         Ok(Some(price_line(
             LineKind::ProrationCharge,
             plan,
@@ -118,15 +118,15 @@ impl Draft<'_> {
         let now = self.now();
         let mut lines = Vec::new();
         for debit in debits {
-            let unused = proration::unused(debit.amount, debit.period, now, plan.proration, plan.rounding)?;
+            let (left, length) = proration::left(debit.period, now, plan.proration);
+            let unused = debit.amount.fraction(left, length, plan.rounding)?;
             let Ok(rest) = Period::new(now.max(debit.period.start), debit.period.end) else {
                 continue;
             };
             if unused.is_zero() {
                 continue;
             }
-            let (left, length) = proration::left(debit.period, now, plan.proration);
-            let explanation = format!("unused {} x {}", debit.amount, share(left, length));
+            let explanation = explain(format_args!("unused {} x {}", debit.amount, Share(left, length)));
             let mut line = price_line(
                 LineKind::ProrationCredit,
                 plan,
@@ -249,13 +249,19 @@ fn price_line(
 }
 
 /// A part of a period in seconds where both are whole, else in microseconds.
-fn share(part: i64, whole: i64) -> alloc::string::String {
-    const SECOND: i64 = 1_000_000;
-    let whole_seconds = |micros: i64| {
-        (micros.checked_rem(SECOND) == Some(0)).then(|| micros.checked_div(SECOND).unwrap_or_default())
-    };
-    match (whole_seconds(part), whole_seconds(whole)) {
-        (Some(part), Some(whole)) => format!("{part} s / {whole} s"),
-        (Some(_) | None, Some(_) | None) => format!("{part} us / {whole} us"),
+struct Share(i64, i64);
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SECOND: i64 = 1_000_000;
+        let seconds = |micros: i64| {
+            let seconds = micros.checked_div(SECOND)?;
+            (seconds.checked_mul(SECOND) == Some(micros)).then_some(seconds)
+        };
+        let (part, whole, unit) = match (seconds(self.0), seconds(self.1)) {
+            (Some(part), Some(whole)) => (part, whole, "s"),
+            (Some(_) | None, Some(_) | None) => (self.0, self.1, "us"),
+        };
+        write!(f, "{part} {unit} / {whole} {unit}")
     }
 }

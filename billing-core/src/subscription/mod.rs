@@ -364,15 +364,26 @@ pub fn decide(
             allowed,
         });
     }
-    let draft = Draft::new(current.clone(), kind, *facts, *context);
     if facts.plan.id != current.plan_id {
-        return Err(draft.missing("the plan in force"));
+        return Err(Rejection::FactMissing {
+            command: kind,
+            fact: "the plan in force",
+        });
     }
+    let mut draft = Draft::new(current, kind, *facts, *context);
+    match next_state(&mut draft, current, command) {
+        Ok(state) => Ok(draft.finish(state)),
+        // Time goes on by itself, so nobody would read the refusal: a human has to look.
+        Err(Rejection::Runaway { found, max, .. }) if kind == CommandKind::Advance => {
+            Ok(park(current, found, max, facts, context))
+        }
+        Err(rejection) => Err(rejection),
+    }
+}
+
+fn next_state(draft: &mut Draft<'_>, current: &Subscription, command: &Command) -> Result<State, Rejection> {
     match command {
-        Command::Advance => match renewal::advance(draft, current) {
-            Err(Rejection::Runaway { found, max, .. }) => Ok(park(current, found, max, facts, context)),
-            decided => decided,
-        },
+        Command::Advance => renewal::advance(draft, current),
         Command::Renew => renewal::renew(draft, current),
         Command::Cancel { when, reason, unused } => cancel::cancel(draft, current, *when, reason, *unused),
         Command::UndoCancel => cancel::undo(draft, current),
@@ -383,7 +394,7 @@ pub fn decide(
             resume_at,
             unused,
         } => pause::pause(draft, current, *when, *resume_at, *unused),
-        Command::Resume => pause::resume(draft, current, context.now),
+        Command::Resume => pause::resume(draft, current),
         Command::ChangePlan {
             plan_id,
             when,
@@ -391,41 +402,34 @@ pub fn decide(
         } => change::change(draft, current, *plan_id, *when, tenant),
         Command::DropPendingChange => change::drop_pending(draft, current),
         Command::SetPaymentMethod { payment_method } => {
-            let mut draft = draft;
             draft.next.payment_method = *payment_method;
-            draft.record(
-                AuditAction::PaymentMethodSet,
-                Details::new().flag("known", payment_method.is_some()),
-            );
-            Ok(draft.finish(current.state.clone()))
+            let details = Details::new().flag("known", payment_method.is_some());
+            draft.record(AuditAction::PaymentMethodSet, details);
+            Ok(current.state.clone())
         }
         Command::SetAutoRenew { auto_renew } => {
-            let mut draft = draft;
             draft.next.auto_renew = *auto_renew;
-            draft.record(
-                AuditAction::AutoRenewSet,
-                Details::new().flag("auto_renew", *auto_renew),
-            );
-            Ok(draft.finish(current.state.clone()))
+            let details = Details::new().flag("auto_renew", *auto_renew);
+            draft.record(AuditAction::AutoRenewSet, details);
+            Ok(current.state.clone())
         }
         Command::RecordPayment { invoice_id, outcome } => {
             settlement::record(draft, current, *invoice_id, outcome)
         }
         Command::Unpark => {
-            let mut draft = draft;
             if draft.next.parked_at.take().is_none() {
                 return Err(Rejection::NotParked { id: current.id });
             }
             draft.next.guard.lines = 0;
             draft.record(AuditAction::Unparked, Details::new());
-            Ok(draft.finish(current.state.clone()))
+            Ok(current.state.clone())
         }
     }
 }
 
 /// Stops billing until a human looks: the step that would have gone over the limit is not taken.
 fn park(current: &Subscription, found: u32, max: u32, facts: &Facts<'_>, context: &Context<'_>) -> Decision {
-    let mut draft = Draft::new(current.clone(), CommandKind::Advance, *facts, *context);
+    let mut draft = Draft::new(current, CommandKind::Advance, *facts, *context);
     draft.next.parked_at = Some(context.now);
     draft.record(
         AuditAction::Parked,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::decision::{Decision, Draft};
+use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, Carried, State, Suspended, Suspension, Term};
 use super::{Subscription, UnusedOnPause, When, cancel};
@@ -15,12 +15,12 @@ use crate::payment::Debit;
 use crate::proration;
 
 pub(super) fn pause(
-    mut draft: Draft<'_>,
+    draft: &mut Draft<'_>,
     current: &Subscription,
     when: When,
     resume_at: Option<DateTime<Utc>>,
     unused: UnusedOnPause,
-) -> Result<Decision, Rejection> {
+) -> Result<State, Rejection> {
     let State::Active(active) = &current.state else {
         return Err(draft.missing("an active subscription"));
     };
@@ -46,7 +46,7 @@ pub(super) fn pause(
         Some(resume_at) => details.time("resume_at", resume_at),
         None => details,
     };
-    let state = match when {
+    Ok(match when {
         When::AtPeriodEnd => {
             draft.record(AuditAction::PauseScheduled, details);
             State::Active(Active {
@@ -56,10 +56,9 @@ pub(super) fn pause(
         }
         When::Now => {
             draft.record(AuditAction::Paused, details);
-            paused_now(&mut draft, current, active, resume_at, unused)?
+            paused_now(draft, current, active, resume_at, unused)?
         }
-    };
-    Ok(draft.finish(state))
+    })
 }
 
 fn paused_now(
@@ -104,16 +103,11 @@ fn paused_now(
     }))
 }
 
-pub(super) fn resume(
-    mut draft: Draft<'_>,
-    current: &Subscription,
-    at: DateTime<Utc>,
-) -> Result<Decision, Rejection> {
+pub(super) fn resume(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let State::Suspended(suspended) = &current.state else {
         return Err(draft.missing("a paused subscription"));
     };
-    let state = resumed(&mut draft, suspended, at)?;
-    Ok(draft.finish(state))
+    resumed(draft, suspended, draft.now())
 }
 
 /// Ends a pause at `at`: carried time is served first, else a new period begins.

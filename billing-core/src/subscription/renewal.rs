@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use super::decision::{Decision, Draft, Effect};
+use super::decision::{Draft, Effect, Opened};
 use super::rejection::Rejection;
 use super::state::{
     Active, AtPeriodEnd, CancelCause, Canceled, Expired, ExpiredCause, State, Suspended, Suspension, Term,
@@ -18,7 +18,7 @@ use crate::payment::{Collection, CollectionPhase, Debit};
 use crate::plan::{Plan, TrialEnd};
 
 /// Takes the step that is due at `now`, if one is.
-pub(super) fn advance(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+pub(super) fn advance(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let next_due = current.next_due();
     let Some(due) = next_due.filter(|due| *due <= draft.now()) else {
         return Err(Rejection::NotDue {
@@ -26,7 +26,7 @@ pub(super) fn advance(mut draft: Draft<'_>, current: &Subscription) -> Result<De
             due: next_due,
         });
     };
-    let state = match &current.state {
+    Ok(match &current.state {
         State::Pending(pending) => {
             draft.withdraw(Some(&pending.collection))?;
             draft.record(AuditAction::Canceled, Details::new().text("cause", "abandoned"));
@@ -36,10 +36,10 @@ pub(super) fn advance(mut draft: Draft<'_>, current: &Subscription) -> Result<De
                 collection: None,
             })
         }
-        State::Trial(trial) => trial_over(&mut draft, current, trial)?,
-        State::Active(active) => period_over(&mut draft, active)?,
+        State::Trial(trial) => trial_over(draft, current, trial)?,
+        State::Active(active) => period_over(draft, active)?,
         State::Expired(expired) => match &expired.collection {
-            Some(collection) => retry_due(&mut draft, collection, |draft, collection| {
+            Some(collection) => retry_due(draft, collection, |draft, collection| {
                 settlement::unpaid(
                     draft,
                     Expired {
@@ -55,9 +55,9 @@ pub(super) fn advance(mut draft: Draft<'_>, current: &Subscription) -> Result<De
                 });
             }
         },
-        State::Suspended(suspended) => suspension_due(&mut draft, suspended, due)?,
+        State::Suspended(suspended) => suspension_due(draft, current, suspended, due)?,
         State::Canceled(canceled) => match &canceled.collection {
-            Some(collection) => retry_due(&mut draft, collection, |draft, collection| {
+            Some(collection) => retry_due(draft, collection, |draft, collection| {
                 Ok(settlement::closing(draft, canceled, Some(collection)))
             })?,
             None => {
@@ -67,8 +67,7 @@ pub(super) fn advance(mut draft: Draft<'_>, current: &Subscription) -> Result<De
                 });
             }
         },
-    };
-    Ok(draft.finish(state))
+    })
 }
 
 /// Tries the open invoice again, or gives it up when the customer did not act; `then` puts it into its state.
@@ -95,11 +94,14 @@ fn retry_due(
 
 fn suspension_due(
     draft: &mut Draft<'_>,
+    current: &Subscription,
     suspended: &Suspended,
     due: DateTime<Utc>,
 ) -> Result<State, Rejection> {
     match &suspended.suspension {
-        Suspension::Unpaid { .. } | Suspension::Operator { .. } => cancel::retention_over(draft, due),
+        Suspension::Unpaid { .. } | Suspension::Operator { .. } => {
+            cancel::retention_over(draft, current, due)
+        }
         Suspension::Paused {
             resume_at: Some(resume_at),
             ..
@@ -204,7 +206,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
                 cause: CancelCause::Requested {
                     reason: reason.clone(),
                 },
-                collection: opened.collection,
+                collection: opened.collection(),
             }));
         }
         Some(AtPeriodEnd::Pause { resume_at }) => {
@@ -215,7 +217,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
                 suspension: Suspension::Paused {
                     resume_at: *resume_at,
                     carried: None,
-                    collection: opened.collection,
+                    collection: opened.collection(),
                 },
             }));
         }
@@ -227,7 +229,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
             ExpiredCause::NotRenewed,
             end,
             None,
-            opened.collection,
+            opened.collection(),
             at_end.clone(),
         )?;
         return Ok(State::Expired(expired));
@@ -253,7 +255,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
 }
 
 /// Asks for the next period of an expired subscription, or for another attempt at its open invoice.
-pub(super) fn renew(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let State::Expired(expired) = &current.state else {
         return Err(draft.missing("an expired subscription"));
     };
@@ -271,7 +273,7 @@ pub(super) fn renew(mut draft: Draft<'_>, current: &Subscription) -> Result<Deci
                 collection: Some(collection),
                 ..expired.clone()
             });
-            return Ok(draft.finish(state));
+            return Ok(state);
         }
     }
     // No period was asked for yet: what is open, if anything, is for what was used, and moves to the new invoice.
@@ -302,9 +304,9 @@ pub(super) fn renew(mut draft: Draft<'_>, current: &Subscription) -> Result<Deci
             .time("period_end", period.end),
     );
     let opened = draft.open_invoice(kind, period, expired.ended_at, lines)?;
-    let state = match opened.collection {
-        None => draft.active(period, opened.debits),
-        Some(collection) => State::Expired(Expired {
+    Ok(match opened {
+        Opened::Paid { debits } => draft.active(period, debits),
+        Opened::Collecting(collection) => State::Expired(Expired {
             resumes: Some(Term {
                 period,
                 plan_since: period.start,
@@ -314,8 +316,7 @@ pub(super) fn renew(mut draft: Draft<'_>, current: &Subscription) -> Result<Deci
             at_end: None,
             ..expired.clone()
         }),
-    };
-    Ok(draft.finish(state))
+    })
 }
 
 impl<'a> Draft<'a> {
@@ -344,9 +345,9 @@ impl<'a> Draft<'a> {
         lines: Vec<InvoiceLine>,
     ) -> Result<State, Rejection> {
         let opened = self.open_invoice(kind, period, period.start, lines)?;
-        Ok(match opened.collection {
-            None => self.active(period, opened.debits),
-            Some(collection) => State::Active(Active {
+        Ok(match opened {
+            Opened::Paid { debits } => self.active(period, debits),
+            Opened::Collecting(collection) => State::Active(Active {
                 term: Term {
                     period,
                     plan_since: period.start,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Subscription;
-use super::decision::{Decision, Draft, Effect};
+use super::decision::{Draft, Effect};
 use super::rejection::Rejection;
 use super::state::{
     Active, Canceled, Expired, ExpiredCause, Held, Pending, State, Suspended, Suspension, Term,
@@ -17,11 +17,11 @@ use crate::payment::{Collection, CollectionPhase, Debit, PaymentOutcome};
 use crate::retry::DeclineClass;
 
 pub(super) fn record(
-    mut draft: Draft<'_>,
+    draft: &mut Draft<'_>,
     current: &Subscription,
     invoice_id: InvoiceId,
     outcome: &PaymentOutcome,
-) -> Result<Decision, Rejection> {
+) -> Result<State, Rejection> {
     let invoice = draft
         .facts
         .invoice
@@ -46,7 +46,7 @@ pub(super) fn record(
         .state
         .collection()
         .filter(|collection| collection.invoice_id == invoice_id);
-    let state = match (collection, outcome) {
+    Ok(match (collection, outcome) {
         (
             Some(collection),
             PaymentOutcome::Settled {
@@ -64,10 +64,10 @@ pub(super) fn record(
             );
             // Not before there was an invoice, whatever the provider's clock says: paid time would begin in the past.
             let settled_at = (*settled_at).max(invoice.opened_at);
-            settled(&mut draft, current, collection, reference, settled_at)?
+            settled(draft, current, collection, reference, settled_at)?
         }
         (Some(collection), PaymentOutcome::Failed { class, code }) => {
-            failed(&mut draft, current, collection, *class, code)?
+            failed(draft, current, collection, *class, code)?
         }
         (
             None,
@@ -77,7 +77,7 @@ pub(super) fn record(
                 settled_at,
             },
         ) => {
-            not_owed(&mut draft, invoice, *amount, reference, *settled_at)?;
+            not_owed(draft, invoice, *amount, reference, *settled_at)?;
             current.state.clone()
         }
         (None, PaymentOutcome::Failed { .. }) => {
@@ -86,8 +86,7 @@ pub(super) fn record(
                 status: invoice.state.code(),
             });
         }
-    };
-    Ok(draft.finish(state))
+    })
 }
 
 /// A payment for an invoice that is not being collected: late, or a second one. What is not owed is paid back.

@@ -343,6 +343,13 @@ pub enum CancelCause {
 }
 
 impl State {
+    /// Stands in while a decision is made: no subscription leaves core with it.
+    pub(super) const UNDECIDED: Self = Self::Trial(Trialing {
+        trial_starts_at: DateTime::UNIX_EPOCH,
+        trial_ends_at: DateTime::UNIX_EPOCH,
+        at_end: None,
+    });
+
     /// The plain name.
     pub const fn status(&self) -> Status {
         match self {

@@ -1,7 +1,7 @@
 //! An operator stops a subscription, and puts it back.
 
 use super::Subscription;
-use super::decision::{Decision, Draft};
+use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, Held, State, Suspended, Suspension, Term, Trialing};
 use crate::audit::{AuditAction, Details};
@@ -9,10 +9,10 @@ use crate::invoice::InvoiceKind;
 use chrono::{DateTime, Utc};
 
 pub(super) fn suspend(
-    mut draft: Draft<'_>,
+    draft: &mut Draft<'_>,
     current: &Subscription,
     reason: &str,
-) -> Result<Decision, Rejection> {
+) -> Result<State, Rejection> {
     let held = match &current.state {
         State::Trial(trial) => Held::Trial(trial.clone()),
         State::Active(active) => Held::Active(active.clone()),
@@ -24,27 +24,27 @@ pub(super) fn suspend(
     let retention_ends_at = draft.retention_ends_at()?;
     draft.record(AuditAction::Suspended, Details::new().text("reason", reason));
     let suspended_at = draft.now();
-    Ok(draft.finish(State::Suspended(Suspended {
+    Ok(State::Suspended(Suspended {
         suspended_at,
         suspension: Suspension::Operator {
             reason: reason.into(),
             retention_ends_at,
             held,
         },
-    })))
+    }))
 }
 
 /// Puts a suspended subscription back: into what it was while that still runs, else into a new period.
 ///
 /// A trial goes on as a trial (DESIGN's table has `active`): a charge that the tenant did not agree to would follow
 /// otherwise.
-pub(super) fn reactivate(mut draft: Draft<'_>, current: &Subscription) -> Result<Decision, Rejection> {
+pub(super) fn reactivate(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let State::Suspended(suspended) = &current.state else {
         return Err(draft.missing("a suspended subscription"));
     };
     let now = draft.now();
     draft.record(AuditAction::Reactivated, Details::new());
-    let state = match &suspended.suspension {
+    Ok(match &suspended.suspension {
         Suspension::Paused { .. } => {
             return Err(Rejection::WrongSuspension {
                 id: current.id,
@@ -53,7 +53,7 @@ pub(super) fn reactivate(mut draft: Draft<'_>, current: &Subscription) -> Result
             });
         }
         Suspension::Unpaid { held, .. } => restart(
-            &mut draft,
+            draft,
             current,
             (held.resumes.as_ref(), None),
             held.at_end.as_ref(),
@@ -73,15 +73,14 @@ pub(super) fn reactivate(mut draft: Draft<'_>, current: &Subscription) -> Result
             Held::Active(active) if keeps(active, now) => State::Active(active.clone()),
             Held::Active(active) => {
                 let served = (Some(&active.term), Some(suspended.suspended_at));
-                restart(&mut draft, current, served, active.at_end.as_ref())?
+                restart(draft, current, served, active.at_end.as_ref())?
             }
             Held::Expired(expired) => {
                 let unserved = (expired.resumes.as_ref(), None);
-                restart(&mut draft, current, unserved, expired.at_end.as_ref())?
+                restart(draft, current, unserved, expired.at_end.as_ref())?
             }
         },
-    };
-    Ok(draft.finish(state))
+    })
 }
 
 /// Whether what was held goes on as it is: its period runs, its invoice is being collected, or its end is due. A pause
