@@ -21,6 +21,8 @@ use crate::subscribers::{at, plan, request, settled, usd};
 pub struct Case {
     /// What is decided.
     pub name: String,
+    /// How many lines of usage it rates.
+    pub rated_lines: u32,
     asked: Asked,
     plan: Plan,
     target: Plan,
@@ -86,6 +88,7 @@ impl Case {
     fn clone_at(&self, now: DateTime<Utc>) -> Self {
         Self {
             name: self.name.clone(),
+            rated_lines: self.rated_lines,
             asked: match &self.asked {
                 Asked::Create(request) => Asked::Create(request.clone()),
                 Asked::Command(current, command) => Asked::Command(current.clone(), command.clone()),
@@ -106,6 +109,7 @@ pub fn cases() -> Vec<Case> {
     let (start, mid, end) = (at("2026-01-01"), at("2026-01-16T10:30:00Z"), at("2026-02-01"));
     let create = Case {
         name: "create".into(),
+        rated_lines: 0,
         asked: Asked::Create(Box::new(request(1))),
         plan: plan("standard"),
         target: Plan {
@@ -216,6 +220,7 @@ pub fn cases() -> Vec<Case> {
         .collect();
     cases.push(Case {
         name: "advance, rating 2 meters".into(),
+        rated_lines: 2,
         ..metered(Case {
             actor: Actor::System,
             ip: None,

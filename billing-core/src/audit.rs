@@ -485,7 +485,8 @@ impl Details {
 
 /// `value` as RFC 3339 writes it, if that takes neither a fraction of a second nor more than four digits of a year.
 fn rfc3339(value: DateTime<Utc>) -> Option<[u8; 20]> {
-    if value.timestamp_subsec_nanos() != 0 {
+    let value = value.naive_utc();
+    if value.nanosecond() != 0 {
         return None;
     }
     let year = u32::try_from(value.year()).ok().filter(|year| *year <= 9999)?;

@@ -186,7 +186,7 @@ impl Period {
     ///
     /// # Units
     ///
-    /// Microseconds, the finest step that both stores keep; what is finer is cut off. A length beyond
+    /// Microseconds, the finest step that both stores keep; start and end are cut to it. A length beyond
     /// `i64`, some 292,000 years, is held at its bound.
     ///
     /// # Example: the day on which the clock goes forward
@@ -202,13 +202,7 @@ impl Period {
     /// ```
     #[must_use]
     pub fn microseconds(&self) -> i64 {
-        let length = self.end.signed_duration_since(self.start);
-        let bound = if self.start <= self.end {
-            i64::MAX
-        } else {
-            i64::MIN
-        };
-        length.num_microseconds().unwrap_or(bound)
+        microseconds(self.start, self.end)
     }
 }
 
@@ -645,6 +639,11 @@ fn first_at_or_past(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
         }
     };
     Some(utc.and_utc())
+}
+
+/// From `start` to `end`, each cut to whole microseconds, so that what follows each other adds up.
+pub(crate) const fn microseconds(start: DateTime<Utc>, end: DateTime<Utc>) -> i64 {
+    end.timestamp_micros().saturating_sub(start.timestamp_micros())
 }
 
 fn plural(count: u64) -> &'static str {

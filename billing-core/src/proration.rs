@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::calendar::Period;
+use crate::calendar::{Period, microseconds};
 use crate::money::{Money, MoneyError, Rounding};
 use crate::plan::ProrationRule;
 
@@ -14,11 +14,7 @@ use crate::plan::ProrationRule;
 pub fn left(whole: Period, at: DateTime<Utc>, rule: ProrationRule) -> (i64, i64) {
     let length = whole.microseconds();
     let left = match rule {
-        ProrationRule::Second => whole
-            .end
-            .signed_duration_since(at.clamp(whole.start, whole.end))
-            .num_microseconds()
-            .unwrap_or(length),
+        ProrationRule::Second => microseconds(at.clamp(whole.start, whole.end), whole.end),
         ProrationRule::None if at <= whole.start => length,
         ProrationRule::None => 0,
     };
@@ -73,12 +69,7 @@ pub fn allowance(allowance: Decimal, part: (DateTime<Utc>, DateTime<Utc>), whole
         return allowance;
     }
     let length = Decimal::from(whole.microseconds());
-    let used = Decimal::from(
-        end.signed_duration_since(start)
-            .num_microseconds()
-            .unwrap_or(0)
-            .max(0),
-    );
+    let used = Decimal::from(microseconds(start, end).max(0));
     used.checked_div(length)
         .and_then(|share| share.checked_mul(allowance))
         .map_or(Decimal::ZERO, |share| {
