@@ -100,9 +100,10 @@ pub(crate) fn command_exists(connection: &Connection, command: &CommandRecord) -
         .map_err(store_error)
 }
 
-pub(crate) fn insert_command(connection: &Connection, command: &CommandRecord) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO commands (tenant_id, key, fingerprint, answer, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+/// Writes the answer to a command. `false`, and nothing written, when its key was recorded before.
+pub(crate) fn insert_command(connection: &Connection, command: &CommandRecord) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO commands (tenant_id, key, fingerprint, answer, recorded_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (tenant_id, key) DO NOTHING";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     statement
         .execute(params![
@@ -112,6 +113,16 @@ pub(crate) fn insert_command(connection: &Connection, command: &CommandRecord) -
             command.answer,
             micros(command.recorded_at),
         ])
+        .map(|written| written == 1)
+        .map_err(store_error)
+}
+
+/// Takes back an answer that was written a moment ago.
+pub(crate) fn take_back_command(connection: &Connection, command: &CommandRecord) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM commands WHERE tenant_id = ?1 AND key = ?2")
+        .map_err(store_error)?
+        .execute(params![command.tenant_id.uuid().as_bytes(), command.key.as_str()])
         .map(drop)
         .map_err(store_error)
 }
