@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::core::audit::Actor;
+use billing::core::charge::ChargeModel;
 use billing::core::id::{ActorName, InvoiceId, MeterCode, PaymentMethodId};
 use billing::core::invoice::Invoice;
-use billing::core::plan::{Aggregation, ChargeModel, MeterTerms, Plan, TenantProfile};
+use billing::core::plan::{Aggregation, MeterTerms, Plan, TenantProfile};
 use billing::core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription,
     UnusedOnCancel, UnusedOnPause, When,
@@ -253,6 +254,10 @@ fn metered(mut case: Case) -> Case {
             charge: ChargeModel::PerUnit {
                 unit_price: unit_price.parse().expect("a price"),
             },
+            minimum: None,
+            maximum: None,
+            reset: Default::default(),
+            warn_at: Vec::new(),
         };
         case.plan.meters.insert(meter, terms);
     }

@@ -11,6 +11,7 @@ use core::net::IpAddr;
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::id::{ActorName, SubscriptionId};
 use crate::money::Money;
@@ -444,13 +445,17 @@ impl Details {
         self
     }
 
-    /// For values whose text needs no escape: ids, codes.
-    pub(crate) fn show(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+    /// For a text that needs no escape: codes.
+    pub(crate) fn plain(mut self, key: &'static str, text: &str) -> Self {
         self.key(key);
         self.json.push('"');
-        let _ = write!(self.json, "{value}");
+        self.json.push_str(text);
         self.json.push('"');
         self
+    }
+
+    pub(crate) fn id(self, key: &'static str, id: Uuid) -> Self {
+        self.plain(key, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 
     pub(crate) fn number(mut self, key: &'static str, value: impl Into<i64>) -> Self {
@@ -468,13 +473,15 @@ impl Details {
     pub(crate) fn time(self, key: &'static str, value: DateTime<Utc>) -> Self {
         // Whole seconds of four-digit years are nearly all there are, and chrono takes a quarter of a microsecond.
         match rfc3339(value).as_ref().and_then(|text| str::from_utf8(text).ok()) {
-            Some(text) => self.show(key, text),
-            None => self.show(key, value.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Some(text) => self.plain(key, text),
+            None => self.plain(key, &value.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
         }
     }
 
     pub(crate) fn money(self, key: &'static str, value: Money) -> Self {
-        self.show(key, value)
+        let mut text = String::with_capacity(32);
+        let _ = write!(text, "{value}");
+        self.plain(key, &text)
     }
 
     pub(crate) fn finish(mut self) -> String {
@@ -515,10 +522,8 @@ mod tests {
     use std::string::ToString as _;
     use std::vec::Vec;
 
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
     use super::*;
+    use proptest::prelude::*;
 
     const ID: SubscriptionId = SubscriptionId::new(Uuid::from_u128(1));
     const OTHER: SubscriptionId = SubscriptionId::new(Uuid::from_u128(2));

@@ -513,6 +513,43 @@ pub fn add_days(t: DateTime<Utc>, days: u32, zone: Tz) -> Result<DateTime<Utc>, 
     anchor.boundary(Interval::new(IntervalUnit::Day, NonZeroU16::MIN), days)
 }
 
+/// The stretch of `zone`'s own calendar that contains `t`: its day, its week from Monday, its month, its year, or so many
+/// of them, counted from the beginning of 1970 (weeks from January 5, a Monday).
+///
+/// # Errors
+///
+/// In order: [`CalendarError::BeforeAnchor`] for what lies before 1970, [`CalendarError::OutOfRange`], then
+/// [`CalendarError::EmptyPeriod`] as [`Anchor::period`].
+///
+/// # Example: a month of Lagos begins an hour before that of UTC
+///
+/// ```
+/// use billing_core::calendar::{Interval, calendar_period, parse_zone};
+///
+/// let zone = parse_zone("Africa/Lagos")?;
+/// let march = calendar_period(Interval::MONTHLY, zone, "2026-02-28T23:30:00Z".parse().unwrap())?;
+/// assert_eq!(march.start.to_rfc3339(), "2026-02-28T23:00:00+00:00");
+/// assert_eq!(march.end.to_rfc3339(), "2026-03-31T23:00:00+00:00");
+/// # Ok::<(), billing_core::calendar::CalendarError>(())
+/// ```
+pub fn calendar_period(interval: Interval, zone: Tz, t: DateTime<Utc>) -> Result<Period, CalendarError> {
+    let days = match interval.unit {
+        IntervalUnit::Week => 4,
+        IntervalUnit::Day | IntervalUnit::Month | IntervalUnit::Year => 0,
+    };
+    let at = DateTime::UNIX_EPOCH
+        .naive_utc()
+        .checked_add_days(Days::new(days))
+        .and_then(|local| first_at_or_past(local, zone))
+        .unwrap_or(DateTime::UNIX_EPOCH);
+    let anchor = Anchor {
+        at,
+        zone,
+        month_end: MonthEnd::Clamp,
+    };
+    anchor.period(interval, anchor.index_at(interval, t)?)
+}
+
 /// Counts the days that are left until `end`, a started one as whole; 0 at `end` and after it.
 ///
 /// For display ("3 days left"). Days of 24 hours, not of a calendar, so that the number falls by one every 24

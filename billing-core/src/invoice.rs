@@ -202,6 +202,7 @@ pub struct InvoiceLine {
 }
 
 /// The text of an [explanation](InvoiceLine::explanation), in one allocation.
+#[inline]
 pub(crate) fn explain(text: fmt::Arguments<'_>) -> String {
     let mut explanation = String::with_capacity(80);
     let _ = explanation.write_fmt(text);

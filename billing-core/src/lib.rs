@@ -32,6 +32,7 @@ pub mod money;
 pub mod calendar;
 pub mod audit;
 pub mod retry;
+pub mod charge;
 pub mod plan;
 pub mod usage;
 pub mod proration;

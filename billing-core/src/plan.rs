@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use rust_decimal::Decimal;
 
 use crate::calendar::{Interval, IntervalUnit};
+// Its old place, where `usage` and `proration` still take it from.
+pub use crate::charge::DECIMALS_MAX;
+use crate::charge::{ChargeModel, Needs, check_decimal, check_range};
 use crate::id::{FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, TrialFamily};
 use crate::money::{Currency, Money, Rounding};
 use crate::retry::RetryPolicy;
@@ -268,6 +271,49 @@ pub struct MeterTerms {
     pub hard_limit: Option<Decimal>,
     /// What usage above the allowance costs.
     pub charge: ChargeModel,
+    /// What the meter costs a period at least, in major units, whatever was used: what usage does not come to is
+    /// added. A part of a period has its part of it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub minimum: Option<Decimal>,
+    /// What the meter costs a period at most, in major units. A part of a period has its part of it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub maximum: Option<Decimal>,
+    /// In which windows the limits count.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub reset: LimitReset,
+    /// At which fractions of the hard limit (or else of the soft limit, or else of the allowance) a check warns: 0.8 is
+    /// 80 %. Above 0, at most 1.
+    #[cfg_attr(feature = "serde", serde(default = "warn_at"))]
+    pub warn_at: Vec<Decimal>,
+}
+
+/// 80 % and 100 %.
+#[cfg_attr(
+    not(feature = "serde"),
+    expect(dead_code, reason = "the default of a serde field")
+)]
+fn warn_at() -> Vec<Decimal> {
+    Vec::from([Decimal::new(8, 1), Decimal::ONE])
+}
+
+/// In which windows of time the limits of a meter count. What is billed always goes by the billing period.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a setting: an adapter must fail to compile when one is added"
+)]
+pub enum LimitReset {
+    /// In each billing period.
+    #[default]
+    BillingPeriod,
+    /// In each stretch of the calendar of the billing zone, such as a day or a month; see
+    /// [`calendar_period`](crate::calendar::calendar_period).
+    Calendar(Interval),
 }
 
 /// How the events of a period become one quantity.
@@ -285,25 +331,6 @@ pub enum Aggregation {
     /// The sum of their quantities.
     #[default]
     Sum,
-}
-
-/// What usage above the allowance costs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case", deny_unknown_fields)
-)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "an adapter must fail to compile when a model is added"
-)]
-pub enum ChargeModel {
-    /// Every unit costs the same.
-    PerUnit {
-        /// Major units of the plan's currency, exact: 0.0000004 USD is a price.
-        unit_price: Decimal,
-    },
 }
 
 /// Who asks for a plan.
@@ -359,9 +386,6 @@ pub enum Unavailable {
         tag: Tag,
     },
 }
-
-/// The most decimals of a quantity or a unit price. Sums of such quantities stay exact up to 7 x 10^15.
-pub const DECIMALS_MAX: u32 = 12;
 
 const DAYS_MAX: u32 = 3660;
 
@@ -554,11 +578,11 @@ impl Plan {
 
 impl MeterTerms {
     fn check(&self, faults: &mut Faults) {
-        quantity(faults, "allowance", self.allowance);
+        check_decimal(faults, "allowance", self.allowance);
         let limits = [("soft_limit", self.soft_limit), ("hard_limit", self.hard_limit)];
         for (field, limit) in limits {
             if let Some(limit) = limit {
-                quantity(faults, field, limit);
+                check_decimal(faults, field, limit);
             }
         }
         if let (Some(soft), Some(hard)) = (self.soft_limit, self.hard_limit)
@@ -579,10 +603,44 @@ impl MeterTerms {
                 format!("expected at most the hard limit {hard}, got {}", self.allowance),
             );
         }
-        match &self.charge {
-            ChargeModel::PerUnit { unit_price } => {
-                quantity(faults, "charge.per_unit.unit_price", *unit_price);
+        if let Err(charge) = self.charge.validate() {
+            faults.at("charge", charge);
+        }
+        check_range(faults, ["minimum", "maximum"], self.minimum, self.maximum);
+        if let LimitReset::Calendar(interval) = self.reset
+            && interval_days(interval) > u64::from(DAYS_MAX)
+        {
+            faults.push(
+                "reset.calendar.count",
+                "out_of_range",
+                format!("expected at most ten years, got {interval}"),
+            );
+        }
+        if self.warn_at.len() > 10 {
+            faults.push(
+                "warn_at",
+                "too_many",
+                format!("expected at most 10, got {}", self.warn_at.len()),
+            );
+        }
+        for (index, fraction) in self.warn_at.iter().enumerate() {
+            check_decimal(faults, format!("warn_at[{index}]"), *fraction);
+            if fraction.is_zero() || *fraction > Decimal::ONE {
+                faults.push(
+                    format!("warn_at[{index}]"),
+                    "out_of_range",
+                    format!("expected more than 0 and at most 1, got {fraction}"),
+                );
             }
+        }
+        // Usage carries totals and counts. To be deleted when it carries single events and cells.
+        match self.charge.needs(self.allowance) {
+            Needs::Total | Needs::Count => {}
+            needs @ (Needs::Events | Needs::Cells) => faults.push(
+                "charge",
+                "not_metered_yet",
+                format!("it needs {needs}, which is not collected yet"),
+            ),
         }
     }
 }
@@ -593,19 +651,6 @@ fn within(faults: &mut Faults, path: &str, value: u32, least: u32, most: u32) {
             path,
             "out_of_range",
             format!("expected {least} to {most}, got {value}"),
-        );
-    }
-}
-
-fn quantity(faults: &mut Faults, path: &str, value: Decimal) {
-    if value.is_sign_negative() && !value.is_zero() {
-        faults.push(path, "negative", format!("expected 0 or more, got {value}"));
-    }
-    if value.normalize().scale() > DECIMALS_MAX {
-        faults.push(
-            path,
-            "too_precise",
-            format!("expected at most {DECIMALS_MAX} decimals, got {value}"),
         );
     }
 }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use billing::core::access;
 use billing::core::audit::Actor;
 use billing::core::calendar::Interval;
+use billing::core::charge::ChargeModel;
 use billing::core::id::{
     FeatureCode, IdempotencyKey, MeterCode, PaymentMethodId, PlanCode, ProductCode, TenantId, TrialFamily,
 };
 use billing::core::money::{Currency, Exact, Money, Rounding};
 use billing::core::payment::PaymentOutcome;
 use billing::core::plan::{
-    Activation, Aggregation, BillingTiming, ChargeModel, Feature, MeterTerms, Plan, ProrationRule,
-    RestrictedStage, Trial, TrialEnd,
+    Activation, Aggregation, BillingTiming, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage, Trial,
+    TrialEnd,
 };
 use billing::core::retry::{DeclineClass, RetryPolicy};
 use billing::core::subscription::Subscription;
@@ -311,6 +312,10 @@ fn list_prices(billing: &Billing, rows: &[Row]) -> Result<Plan> {
                 soft_limit: None,
                 hard_limit: None,
                 charge,
+                minimum: None,
+                maximum: None,
+                reset: Default::default(),
+                warn_at: Vec::new(),
             };
             (row.meter.clone(), terms)
         })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use billing_core::audit::{Actor, Digest};
 use billing_core::calendar::{Interval, MonthEnd};
+use billing_core::charge::ChargeModel;
 use billing_core::id::{
     ActorName, IdempotencyKey, InvoiceId, JobId, MeterCode, PaymentMethodId, PlanCode, PlanId, ProductCode,
     SubscriptionId, TenantId, TrialFamily,
@@ -13,8 +14,7 @@ use billing_core::invoice::Invoice;
 use billing_core::money::{Currency, Money, Rounding};
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{
-    Activation, Aggregation, BillingTiming, ChargeModel, MeterTerms, Plan, ProrationRule, TenantProfile,
-    Trial, TrialEnd,
+    Activation, Aggregation, BillingTiming, MeterTerms, Plan, ProrationRule, TenantProfile, Trial, TrialEnd,
 };
 use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store, StoreError};
 use billing_core::retry::{DeclineClass, RetryPolicy};
@@ -149,6 +149,10 @@ pub fn with_meter(mut plan: Plan, code: &str) -> Plan {
         charge: ChargeModel::PerUnit {
             unit_price: decimal("0.01"),
         },
+        minimum: None,
+        maximum: None,
+        reset: Default::default(),
+        warn_at: vec![decimal("0.8"), decimal("1")],
     };
     plan.meters.insert(meter(code), terms);
     plan

@@ -77,9 +77,11 @@ pub fn full_plan() -> Plan {
         terms.allowance = decimal("1000.50");
         terms.soft_limit = Some(decimal("2000"));
         terms.hard_limit = Some(decimal("3000.000000000001"));
-        terms.charge = billing_core::plan::ChargeModel::PerUnit {
+        terms.charge = billing_core::charge::ChargeModel::PerUnit {
             unit_price: decimal("0.0000004"),
         };
+        terms.minimum = Some(decimal("1.50"));
+        terms.maximum = Some(decimal("1000"));
     }
     full
 }

@@ -54,6 +54,10 @@ fn terms() -> MeterTerms {
         charge: ChargeModel::PerUnit {
             unit_price: Decimal::new(4, 7),
         },
+        minimum: None,
+        maximum: None,
+        reset: Default::default(),
+        warn_at: Default::default(),
     }
 }
 
@@ -227,6 +231,68 @@ fn a_fault_says_what_was_expected_and_what_came() {
         ..plan()
     };
     check(&wrong, &[("retry.intervals_hours", "too_many")]);
+}
+
+#[test]
+fn what_a_meter_costs_is_checked_with_the_path_of_its_field() {
+    use crate::charge::{Graduated, Matrix, MatrixRow, Percentage};
+
+    let with = |charge: ChargeModel| Plan {
+        meters: [(
+            meter("api"),
+            MeterTerms {
+                charge,
+                minimum: Some(2.into()),
+                maximum: Some(1.into()),
+                ..terms()
+            },
+        )]
+        .into(),
+        ..plan()
+    };
+    let no_tiers = Graduated {
+        tiers: Vec::new(),
+        empty_first_fee: false,
+    };
+    check(
+        &with(ChargeModel::Graduated(no_tiers)),
+        &[
+            ("meters.api.charge.graduated.tiers", "no_tiers"),
+            ("meters.api.minimum", "above_maximum"),
+        ],
+    );
+    // Until usage carries single events and cells.
+    let by_event = Percentage {
+        event_minimum: Some(Decimal::ONE),
+        ..Percentage::of(Decimal::ONE)
+    };
+    let by_cell = Matrix {
+        by: Vec::from(["region".into()]),
+        rows: Vec::from([MatrixRow {
+            values: Vec::from(["eu".into()]),
+            unit_price: Decimal::ONE,
+        }]),
+        otherwise: None,
+    };
+    for model in [ChargeModel::Percentage(by_event), ChargeModel::Matrix(by_cell)] {
+        check(
+            &with(model),
+            &[
+                ("meters.api.minimum", "above_maximum"),
+                ("meters.api.charge", "not_metered_yet"),
+            ],
+        );
+    }
+    let by_count = Percentage {
+        fixed_fee: Decimal::ONE,
+        ..Percentage::of(Decimal::ONE)
+    };
+    let mut sound = with(ChargeModel::Percentage(by_count));
+    if let Some(terms) = sound.meters.get_mut(&meter("api")) {
+        terms.allowance = Decimal::ZERO;
+        terms.maximum = terms.minimum;
+    }
+    assert_eq!(sound.validate(), Ok(()));
 }
 
 #[test]

@@ -101,43 +101,43 @@ fn end_now(
     let plan = draft.facts.plan;
     let mut lines = draft.withdraw(current.state.collection())?;
     let usage_from = current.usage.from;
-    let credits = match &current.state {
-        State::Pending(_) | State::Trial(_) | State::Canceled(_) => Vec::new(),
+    let mut credits = Vec::new();
+    match &current.state {
+        State::Pending(_) | State::Trial(_) | State::Canceled(_) => {}
         State::Active(active) => {
             lines.extend(draft.closing_lines(plan, Some(&active.term), now)?);
-            draft.proration_credits(plan, &active.term.debits)?
+            draft.proration_credits(plan, &active.term.debits, &mut credits)?;
         }
         State::Expired(expired) => {
             lines.extend(draft.usage_lines(plan, None, now)?);
-            expired_credits(draft, expired)?
+            expired_credits(draft, expired, &mut credits)?;
         }
         State::Suspended(suspended) => match &suspended.suspension {
             Suspension::Unpaid { held, .. } => {
                 lines.extend(draft.usage_lines(plan, None, now)?);
-                expired_credits(draft, held)?
+                expired_credits(draft, held, &mut credits)?;
             }
             Suspension::Operator { held, .. } => match held {
-                Held::Trial(_) => Vec::new(),
+                Held::Trial(_) => {}
                 Held::Expired(expired) => {
                     lines.extend(draft.usage_lines(plan, None, now)?);
-                    expired_credits(draft, expired)?
+                    expired_credits(draft, expired, &mut credits)?;
                 }
                 Held::Active(active) => {
                     // Time in arrears was served until the suspension.
                     lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
                     lines.extend(draft.usage_lines(plan, Some(&active.term), now)?);
-                    draft.proration_credits(plan, &active.term.debits)?
+                    draft.proration_credits(plan, &active.term.debits, &mut credits)?;
                 }
             },
             Suspension::Paused { carried, .. } => {
                 lines.extend(draft.usage_lines(plan, None, now)?);
-                match carried {
-                    Some(carried) => carried_credits(plan.id, &carried.debits)?,
-                    None => Vec::new(),
+                if let Some(carried) = carried {
+                    credits = carried_credits(plan.id, &carried.debits)?;
                 }
             }
         },
-    };
+    }
     match unused {
         UnusedOnCancel::None => {}
         UnusedOnCancel::Credit => lines.extend(credits),
@@ -209,10 +209,14 @@ pub(super) fn close_out(
 }
 
 /// Credits what an expired subscription had paid before the payment that failed, as for a plan change.
-fn expired_credits(draft: &Draft<'_>, expired: &Expired) -> Result<Vec<InvoiceLine>, Rejection> {
+fn expired_credits(
+    draft: &Draft<'_>,
+    expired: &Expired,
+    credits: &mut Vec<InvoiceLine>,
+) -> Result<(), Rejection> {
     match &expired.resumes {
-        Some(term) => draft.proration_credits(draft.facts.plan, &term.debits),
-        None => Ok(Vec::new()),
+        Some(term) => draft.proration_credits(draft.facts.plan, &term.debits, credits),
+        None => Ok(()),
     }
 }
 

@@ -144,9 +144,9 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
     };
     lines.extend(draft.arrears_line(plan, term, served_until)?);
     lines.extend(draft.usage_lines(plan, Some(term), now)?);
-    let credits = draft.proration_credits(plan, &term.debits)?;
-    let credited = !credits.is_empty();
-    lines.extend(credits);
+    let owed = lines.len();
+    draft.proration_credits(plan, &term.debits, &mut lines)?;
+    let credited = lines.len() > owed;
     let same_interval = target.interval == plan.interval;
     draft.change_plan_to(target);
     let period = if same_interval {
@@ -190,7 +190,7 @@ impl Draft<'_> {
     fn schedule(&mut self, plan_id: PlanId) {
         self.record(
             AuditAction::PlanChangeScheduled,
-            Details::new().show("to", plan_id),
+            Details::new().id("to", plan_id.uuid()),
         );
     }
 }

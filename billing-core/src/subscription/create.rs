@@ -119,9 +119,9 @@ pub fn create(
     };
     let mut draft = Draft::new(&blank, CommandKind::Advance, Facts::of(plan), *context);
     let details = Details::new()
-        .show("plan", plan.id)
-        .show("product", &plan.product)
-        .show("zone", request.zone)
+        .id("plan", plan.id.uuid())
+        .plain("product", plan.product.as_str())
+        .plain("zone", request.zone.name())
         .flag("auto_renew", request.auto_renew);
 
     let state = if let Some(trial) = trial {

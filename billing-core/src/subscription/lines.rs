@@ -10,10 +10,12 @@ use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::Term;
 use crate::calendar::Period;
+use crate::charge::{RatingError, Used};
 use crate::invoice::{InvoiceLine, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::Debit;
 use crate::plan::{BillingTiming, Plan};
+use crate::rating::PeriodTerms;
 use crate::usage::add_quantities;
 use crate::{proration, rating};
 
@@ -109,14 +111,14 @@ impl Draft<'_> {
         )))
     }
 
-    /// What was paid for time after now and is not used, one line per debit; negative.
+    /// Adds what was paid for time after now and is not used, one line per debit; negative.
     pub(super) fn proration_credits(
         &self,
         plan: &Plan,
         debits: &[Debit],
-    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        lines: &mut Vec<InvoiceLine>,
+    ) -> Result<(), Rejection> {
         let now = self.now();
-        let mut lines = Vec::new();
         for debit in debits {
             let (left, length) = proration::left(debit.period, now, plan.proration);
             let unused = debit.amount.fraction(left, length, plan.rounding)?;
@@ -137,7 +139,7 @@ impl Draft<'_> {
             line.source = Some(debit.source);
             lines.push(line);
         }
-        Ok(lines)
+        Ok(())
     }
 
     /// The usage from where it was last billed until `until`, rated by `plan`; moves the usage cursor there.
@@ -161,17 +163,12 @@ impl Draft<'_> {
         }
         let usage = self.facts.usage.ok_or_else(|| self.missing("usage"))?;
         let mut lines = Vec::new();
-        for (meter, used) in &usage.meters {
-            let Some(terms) = plan.meters.get(meter) else {
-                continue;
-            };
-            let allowance = match term {
-                // A plan that was in force for a part of the period grants that part of its allowance.
-                Some(term) => proration::allowance(terms.allowance, (term.plan_since, until), term.period),
-                None => terms.allowance,
-            };
-            let rate = |quantity: Decimal, allowance: Decimal| {
-                rating::rate(terms, quantity, allowance, plan.currency(), plan.rounding)
+        for (meter, terms) in &plan.meters {
+            let used = usage.meters.get(meter).copied().unwrap_or_default();
+            let granted = match term {
+                // A plan that was in force for a part of the period grants and asks for that part.
+                Some(term) => PeriodTerms::of_part(terms, (term.plan_since, until), term.period),
+                None => PeriodTerms::outside(terms),
             };
             let line = |kind: LineKind, quantity: Decimal, rated: rating::Rated| InvoiceLine {
                 kind,
@@ -184,32 +181,41 @@ impl Draft<'_> {
                 explanation: rated.explanation,
                 source: None,
             };
-            if !used.quantity.is_zero() {
-                lines.push(line(
-                    LineKind::Usage,
-                    used.quantity,
-                    rate(used.quantity, allowance)?,
-                ));
+            // The count is of both together, and stays with what is there.
+            let only_late = used.quantity.is_zero() && !used.late_quantity.is_zero();
+            let in_time = Used::Total {
+                quantity: used.quantity,
+                events: if only_late { 0 } else { used.events },
+            };
+            let (currency, rounding) = (plan.currency(), plan.rounding);
+            let rated = rating::rate(&terms.charge, &in_time, &granted, currency, rounding)
+                .map_err(|error| self.not_rated(error))?;
+            // A minimum is due without usage too.
+            if !used.quantity.is_zero() || !rated.amount.is_zero() {
+                lines.push(line(LineKind::Usage, used.quantity, rated));
             }
             if !used.late_quantity.is_zero() {
-                let all =
-                    add_quantities(used.quantity, used.late_quantity).map_err(|_| MoneyError::Overflow {
-                        currency: plan.currency(),
-                    })?;
-                let rest = allowance
-                    .min(all)
-                    .checked_sub(allowance.min(used.quantity))
-                    .unwrap_or_default();
-                lines.push(line(
-                    LineKind::UsageAdjustment,
-                    used.late_quantity,
-                    rate(used.late_quantity, rest)?,
-                ));
+                let quantity = add_quantities(used.quantity, used.late_quantity)
+                    .map_err(|_| MoneyError::Overflow { currency })?;
+                let events = used.events;
+                let all = Used::Total { quantity, events };
+                let rated = rating::rate_more(&terms.charge, &in_time, &all, &granted, currency, rounding)
+                    .map_err(|error| self.not_rated(error))?;
+                lines.push(line(LineKind::UsageAdjustment, used.late_quantity, rated));
             }
         }
         self.next.usage.from = until;
         self.next.usage.watermark = usage.watermark;
         Ok(lines)
+    }
+
+    /// A plan that was checked needs nothing that usage does not carry; see [`MeterTerms`](crate::plan::MeterTerms).
+    fn not_rated(&self, error: RatingError) -> Rejection {
+        match error {
+            RatingError::Money(error) => error.into(),
+            RatingError::Missing { .. } => self.missing("usage in the detail that the plan needs"),
+            RatingError::NoPrice { .. } | RatingError::NoTier { .. } => self.missing("a price for all usage"),
+        }
     }
 
     /// What is owed for time that is over at `until`: usage, and the price of a plan in arrears.
@@ -228,6 +234,7 @@ impl Draft<'_> {
     }
 }
 
+#[inline]
 fn price_line(
     kind: LineKind,
     plan: &Plan,
@@ -259,9 +266,14 @@ impl fmt::Display for Share {
             (seconds.checked_mul(SECOND) == Some(micros)).then_some(seconds)
         };
         let (part, whole, unit) = match (seconds(self.0), seconds(self.1)) {
-            (Some(part), Some(whole)) => (part, whole, "s"),
-            (Some(_) | None, Some(_) | None) => (self.0, self.1, "us"),
+            (Some(part), Some(whole)) => (part, whole, " s"),
+            (Some(_) | None, Some(_) | None) => (self.0, self.1, " us"),
         };
-        write!(f, "{part} {unit} / {whole} {unit}")
+        let mut buffer = itoa::Buffer::new();
+        for text in [buffer.format(part), unit, " / "] {
+            f.write_str(text)?;
+        }
+        f.write_str(buffer.format(whole))?;
+        f.write_str(unit)
     }
 }

@@ -72,7 +72,7 @@ fn paused_now(
     let mut lines = draft.closing_lines(plan, Some(term), now)?;
     let carried = match unused {
         UnusedOnPause::Credit => {
-            lines.extend(draft.proration_credits(plan, &term.debits)?);
+            draft.proration_credits(plan, &term.debits, &mut lines)?;
             None
         }
         UnusedOnPause::Carry => {

@@ -82,7 +82,7 @@ fn retry_due(
             draft.record(
                 AuditAction::PaymentFailed,
                 Details::new()
-                    .show("invoice", collection.invoice_id)
+                    .id("invoice", collection.invoice_id.uuid())
                     .number("attempt", collection.attempts)
                     .text("cause", "customer_did_not_act"),
             );
@@ -374,7 +374,9 @@ impl<'a> Draft<'a> {
 
     /// Puts `plan` in force and says so in the audit trail.
     pub(super) fn change_plan_to(&mut self, plan: &'a Plan) {
-        let details = Details::new().show("from", self.next.plan_id).show("to", plan.id);
+        let details = Details::new()
+            .id("from", self.next.plan_id.uuid())
+            .id("to", plan.id.uuid());
         self.record(AuditAction::PlanChanged, details);
         self.adopt(plan);
     }
@@ -385,7 +387,7 @@ impl<'a> Draft<'a> {
         self.record(
             AuditAction::PaymentRetried,
             Details::new()
-                .show("invoice", next.invoice_id)
+                .id("invoice", next.invoice_id.uuid())
                 .number("attempt", next.attempts),
         );
         self.effect(Effect::ChargeInvoice {

@@ -58,7 +58,7 @@ pub(super) fn record(
             draft.record(
                 AuditAction::PaymentSettled,
                 Details::new()
-                    .show("invoice", invoice_id)
+                    .id("invoice", invoice_id.uuid())
                     .money("amount", invoice.total)
                     .text("reference", reference),
             );
@@ -113,7 +113,7 @@ fn not_owed(
     draft.record(
         AuditAction::PaymentSettled,
         Details::new()
-            .show("invoice", invoice.id)
+            .id("invoice", invoice.id.uuid())
             .money("amount", amount)
             .text("reference", reference)
             .flag("owed", owed),
@@ -330,7 +330,7 @@ fn failed(
     draft.record(
         AuditAction::PaymentFailed,
         Details::new()
-            .show("invoice", invoice_id)
+            .id("invoice", invoice_id.uuid())
             .number("attempt", collection.attempts)
             .text("class", class.code())
             .text("code", code),

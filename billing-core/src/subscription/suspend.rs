@@ -113,7 +113,7 @@ fn restart(
     }
     lines.extend(draft.usage_lines(plan, term.filter(|_| served_until.is_some()), now)?);
     if let Some(term) = term {
-        lines.extend(draft.proration_credits(plan, &term.debits)?);
+        draft.proration_credits(plan, &term.debits, &mut lines)?;
     }
     let at_end = match at_end {
         Some(AtPeriodEnd::ChangePlan { plan_id }) => {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use billing::core::audit::Actor;
 use billing::core::calendar::Interval;
+use billing::core::charge::ChargeModel;
 use billing::core::id::{IdempotencyKey, MeterCode, PlanCode, ProductCode, SubscriptionId, TenantId};
 use billing::core::invoice::Invoice;
 use billing::core::money::{Currency, Money, Rounding};
 use billing::core::payment::PaymentOutcome;
-use billing::core::plan::{
-    Activation, Aggregation, BillingTiming, ChargeModel, MeterTerms, Plan, ProrationRule,
-};
+use billing::core::plan::{Activation, Aggregation, BillingTiming, MeterTerms, Plan, ProrationRule};
 use billing::core::retry::{ExponentialBackoff, RetryPolicy};
 use billing::core::usage::UsageEvent;
 use billing::{Billing, MemoryStore, NewSubscription, Receipt, Request, SqliteStore, Store, TestClock};
@@ -149,6 +148,10 @@ pub(crate) fn metered(plan: &mut Plan, allowance: i64, unit_price: &str) {
         charge: ChargeModel::PerUnit {
             unit_price: unit_price.parse().unwrap(),
         },
+        minimum: None,
+        maximum: None,
+        reset: Default::default(),
+        warn_at: Vec::new(),
     };
     plan.meters.insert(MeterCode::new("api").unwrap(), terms);
 }

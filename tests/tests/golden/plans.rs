@@ -1,9 +1,13 @@
 //! Plans and what is wrong with them.
 
+use billing_core::charge::{
+    ChargeModel, Graduated, GraduatedPercentage, Matrix, MatrixRow, Package, PercentTier, Percentage, Tier,
+    Volume, VolumeAllowance,
+};
 use billing_core::id::{FeatureCode, TrialFamily};
 use billing_core::plan::{
-    Activation, Aggregation, BillingTiming, ChargeModel, Feature, MeterTerms, Plan, ProrationRule,
-    RestrictedStage, TenantProfile, Trial, TrialEnd, Unavailable,
+    Activation, Aggregation, BillingTiming, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage,
+    TenantProfile, Trial, TrialEnd, Unavailable,
 };
 use billing_core::retry::{DeclineClass, ExponentialBackoff, RetryPolicy};
 use billing_core::validate::Faults;
@@ -81,21 +85,150 @@ fn plans() {
     golden("unavailable", &unavailable);
     let terms = full_plan().meters.remove(&meter("api")).unwrap();
     strict("meter_terms", &[("full", terms)], &[]);
-    golden(
-        "charge_model",
-        &[(
-            "per_unit",
-            ChargeModel::PerUnit {
-                unit_price: decimal("0.0000004"),
-            },
-        )],
-    );
+    strict("charge_model", &charge_models(), &[]);
     strict("trial", &[("full", full_plan().trial.unwrap())], &[]);
     strict(
         "restricted_stage",
         &[("full", full_plan().restricted.unwrap())],
         &[],
     );
+}
+
+/// Each model with everything that it may hold.
+fn charge_models() -> Vec<(&'static str, ChargeModel)> {
+    let tier = |up_to: Option<&str>, unit_price, flat_fee| Tier {
+        up_to: up_to.map(decimal),
+        unit_price: decimal(unit_price),
+        flat_fee: decimal(flat_fee),
+    };
+    let percent_tier = |up_to: Option<&str>, percent, flat_fee| PercentTier {
+        up_to: up_to.map(decimal),
+        percent: decimal(percent),
+        flat_fee: decimal(flat_fee),
+    };
+    let tiers = vec![tier(Some("10"), "0.50", "0"), tier(None, "0.40", "2")];
+    let row = |region: &str, unit_price| MatrixRow {
+        values: vec![region.into(), "large".into()],
+        unit_price: decimal(unit_price),
+    };
+    vec![
+        (
+            "flat",
+            ChargeModel::Flat {
+                amount: decimal("10"),
+            },
+        ),
+        (
+            "per_unit",
+            ChargeModel::PerUnit {
+                unit_price: decimal("0.0000004"),
+            },
+        ),
+        (
+            "graduated",
+            ChargeModel::Graduated(Graduated {
+                tiers: tiers.clone(),
+                empty_first_fee: true,
+            }),
+        ),
+        (
+            "volume",
+            ChargeModel::Volume(Volume {
+                tiers: tiers.clone(),
+                allowance: VolumeAllowance::Excess,
+                empty_first_fee: true,
+            }),
+        ),
+        (
+            "volume_whole",
+            ChargeModel::Volume(Volume {
+                tiers,
+                allowance: VolumeAllowance::Whole,
+                empty_first_fee: false,
+            }),
+        ),
+        (
+            "package",
+            ChargeModel::Package(Package {
+                size: decimal("100"),
+                price: decimal("5"),
+            }),
+        ),
+        (
+            "percentage",
+            ChargeModel::Percentage(Percentage {
+                percent: decimal("2.9"),
+                fixed_fee: decimal("0.3"),
+                free_events: 3,
+                event_minimum: Some(decimal("0.5")),
+                event_maximum: Some(decimal("20")),
+                period_minimum: Some(decimal("5")),
+                period_maximum: Some(decimal("1000")),
+            }),
+        ),
+        (
+            "percentage_plain",
+            ChargeModel::Percentage(Percentage::of(decimal("2.9"))),
+        ),
+        (
+            "graduated_percentage",
+            ChargeModel::GraduatedPercentage(GraduatedPercentage {
+                tiers: vec![
+                    percent_tier(Some("1000"), "3", "1"),
+                    percent_tier(None, "2.5", "0"),
+                ],
+                empty_first_fee: false,
+            }),
+        ),
+        (
+            "matrix",
+            ChargeModel::Matrix(Matrix {
+                by: vec!["region".into(), "size".into()],
+                rows: vec![row("eu", "0.5"), row("us", "0.2")],
+                otherwise: Some(decimal("1")),
+            }),
+        ),
+    ]
+}
+
+/// What may be left out of a charge model, and what it then is.
+#[test]
+fn a_minimal_charge_model_gets_the_documented_defaults() {
+    for (minimal, whole) in [
+        (
+            r#"{"graduated":{"tiers":[{"unit_price":"1"}]}}"#,
+            r#"{"graduated":{"tiers":[{"up_to":null,"unit_price":"1","flat_fee":"0"}],"empty_first_fee":false}}"#,
+        ),
+        (
+            r#"{"volume":{"tiers":[{"unit_price":"1"}]}}"#,
+            r#"{"volume":{"tiers":[{"up_to":null,"unit_price":"1","flat_fee":"0"}],"allowance":"excess","empty_first_fee":false}}"#,
+        ),
+        (
+            r#"{"percentage":{"percent":"1"}}"#,
+            r#"{"percentage":{"percent":"1","fixed_fee":"0","free_events":0,"event_minimum":null,"event_maximum":null,"period_minimum":null,"period_maximum":null}}"#,
+        ),
+        (
+            r#"{"graduated_percentage":{"tiers":[{"percent":"1"}]}}"#,
+            r#"{"graduated_percentage":{"tiers":[{"up_to":null,"percent":"1","flat_fee":"0"}],"empty_first_fee":false}}"#,
+        ),
+        (
+            r#"{"matrix":{"by":["a"],"rows":[{"values":["b"],"unit_price":"1"}]}}"#,
+            r#"{"matrix":{"by":["a"],"rows":[{"values":["b"],"unit_price":"1"}],"otherwise":null}}"#,
+        ),
+    ] {
+        let read = |text| serde_json::from_str::<ChargeModel>(text).unwrap();
+        assert_eq!(read(minimal), read(whole));
+        assert_eq!(serde_json::to_string(&read(minimal)).unwrap(), whole);
+    }
+    for refused in [
+        r#"{"flat":{}}"#,
+        r#"{"package":{"size":"1"}}"#,
+        r#"{"graduated":{"tiers":[{"up_to":"1"}]}}"#,
+        r#"{"matrix":{"by":["a"],"rows":[{"values":["b"]}]}}"#,
+        r#"{"per_unit":{"unit_price":"1"},"flat":{"amount":"1"}}"#,
+    ] {
+        assert!(serde_json::from_str::<ChargeModel>(refused).is_err(), "{refused}");
+    }
 }
 
 /// What a person must write at least, and what that means.
@@ -123,6 +256,10 @@ fn a_minimal_plan_gets_the_documented_defaults() {
                 charge: ChargeModel::PerUnit {
                     unit_price: decimal("0.01"),
                 },
+                minimum: None,
+                maximum: None,
+                reset: Default::default(),
+                warn_at: vec![decimal("0.8"), decimal("1")],
             },
         )]
         .into(),

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::super::*;
 use crate::calendar::{Interval, MonthEnd};
+use crate::charge::ChargeModel;
 use crate::id::{FeatureCode, MeterCode, PlanCode, TrialFamily};
 use crate::money::{Currency, Rounding};
 use crate::plan::{
-    Activation, Aggregation, BillingTiming, ChargeModel, Feature, MeterTerms, ProrationRule, RestrictedStage,
+    Activation, Aggregation, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage,
     TenantProfile, Trial,
 };
 use crate::retry::RetryPolicy;
@@ -96,6 +97,10 @@ pub(super) fn metered(mut plan: Plan, code: &str, allowance: i64) -> Plan {
         charge: ChargeModel::PerUnit {
             unit_price: Decimal::new(10, 2),
         },
+        minimum: None,
+        maximum: None,
+        reset: Default::default(),
+        warn_at: Default::default(),
     };
     plan.meters.insert(meter(code), terms);
     plan

@@ -160,6 +160,8 @@ impl Account {
             self.sub.credit.minor, credit,
             "credit is what invoices carried and did not use"
         );
+        // A minimum is due without usage.
+        usage.retain(|_, quantity| !quantity.is_zero());
         assert_eq!(usage, self.billed, "usage is billed once");
         for ((id, line), amount) in credited {
             let source = self.invoice(id);

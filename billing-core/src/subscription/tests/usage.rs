@@ -180,3 +180,81 @@ fn only_a_plan_with_meters_asks_for_usage_and_only_where_it_is_billed() {
         at(now)
     );
 }
+
+/// An account on BASIC whose meter has other terms.
+fn on_terms(change: impl FnOnce(&mut crate::plan::MeterTerms)) -> Account {
+    let mut plans = (*catalog()).clone();
+    let terms = plans
+        .get_mut(&BASIC)
+        .and_then(|plan| plan.meters.get_mut(&meter("api")));
+    change(terms.unwrap());
+    let mut account = Account::with(std::sync::Arc::new(plans), BASIC, MARCH, &request());
+    account.pay(MARCH);
+    account
+}
+
+#[test]
+fn a_minimum_is_due_without_usage_and_for_the_part_of_a_period() {
+    let mut account = on_terms(|terms| terms.minimum = Some(62.into()));
+    let mut left = account.clone();
+    account.until(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 0, 62_00)]);
+    left.record("api", 150, at("2026-03-10T00:00:00Z"))
+        .must("2026-03-11T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    // Ten of 31 days: 100 units are free, and at least 20.00 is due.
+    assert_eq!(usage_lines(&left), [(Usage, 150, 20_00)]);
+}
+
+#[test]
+fn a_maximum_holds_for_late_usage_too() {
+    let mut account = on_terms(|terms| terms.maximum = Some(10.into()));
+    account.until(APRIL).pay(APRIL);
+    account
+        .record("api", 390, at("2026-04-10T00:00:00Z"))
+        .record("api", 50, at("2026-03-31T23:59:59Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(
+        usage_lines(&account),
+        [(Usage, 390, 8_00), (UsageAdjustment, 50, 2_00)]
+    );
+}
+
+#[test]
+fn what_is_due_once_is_not_due_again_for_late_usage() {
+    let flat = |terms: &mut crate::plan::MeterTerms| {
+        terms.charge = crate::charge::ChargeModel::Flat { amount: 7.into() };
+    };
+    let mut account = on_terms(flat);
+    account.until(APRIL).pay(APRIL);
+    account
+        .record("api", 400, at("2026-04-10T00:00:00Z"))
+        .record("api", 50, at("2026-03-31T23:59:59Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(
+        usage_lines(&account),
+        [(Usage, 400, 7_00), (UsageAdjustment, 50, 0)]
+    );
+}
+
+#[test]
+fn each_event_pays_its_fee_once_also_when_it_comes_late() {
+    let fees = |terms: &mut crate::plan::MeterTerms| {
+        terms.allowance = 0.into();
+        terms.charge = crate::charge::ChargeModel::Percentage(crate::charge::Percentage {
+            fixed_fee: 1.into(),
+            ..crate::charge::Percentage::of(10.into())
+        });
+    };
+    let mut account = on_terms(fees);
+    account.until(APRIL).pay(APRIL);
+    account.record("api", 50, at("2026-03-31T23:59:59Z"));
+    let mut only_late = account.clone();
+    only_late.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&only_late), [(UsageAdjustment, 50, 6_00)]);
+    account.record("api", 100, at("2026-04-10T00:00:00Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(
+        usage_lines(&account),
+        [(Usage, 100, 12_00), (UsageAdjustment, 50, 5_00)]
+    );
+}
