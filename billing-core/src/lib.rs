@@ -40,5 +40,6 @@ pub mod rating;
 pub mod invoice;
 pub mod payment;
 pub mod subscription;
+pub mod limit;
 pub mod access;
 pub mod ports;

@@ -9,12 +9,14 @@ use core::fmt::Debug;
 use core::pin::Pin;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use crate::audit::{AuditEntry, ChainHead, Digest};
 use crate::id::{
     IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
 };
 use crate::invoice::Invoice;
+use crate::limit::{Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled};
 use crate::plan::Plan;
 use crate::subscription::{Decision, Effect, Subscription};
 use crate::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
@@ -149,6 +151,47 @@ pub trait Store: Send + Sync + Debug {
         events: Vec<UsageEvent>,
         recorded_at: DateTime<Utc>,
     ) -> PortFuture<'_, Result<Vec<UsageOutcome>, StoreError>>;
+
+    /// What a window of a meter has used up and what leases hold at `now`.
+    ///
+    /// The first time that a window is asked for it is counted from the events; from then on the counter is kept by
+    /// every transaction that records one.
+    fn counter<'a>(
+        &'a self,
+        key: &'a CounterKey,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'a, Result<Counter, StoreError>>;
+
+    /// Records events that stay within their limits, all of them or none, in one durable transaction; one answer per
+    /// event, in order. A later event of the batch sees the earlier ones counted.
+    ///
+    /// The events were [checked](UsageEvent::check) before.
+    fn consume(
+        &self,
+        batch: Vec<Consumption>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Vec<Consumed>, StoreError>>;
+
+    /// Holds a quantity if it stays within `hard_limit`.
+    fn reserve(
+        &self,
+        lease: Lease,
+        hard_limit: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Reserved, StoreError>>;
+
+    /// Ends the lease that has the event's tenant and key, and records the event.
+    fn settle(&self, event: UsageEvent, now: DateTime<Utc>) -> PortFuture<'_, Result<Settled, StoreError>>;
+
+    /// Ends a lease without usage; `false` when there is none, or it was settled or released before.
+    fn release<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        key: &'a IdempotencyKey,
+    ) -> PortFuture<'a, Result<bool, StoreError>>;
+
+    /// Recounts every counter of a tenant from the events and returns those that were wrong. They are right afterwards.
+    fn recount(&self, tenant_id: TenantId) -> PortFuture<'_, Result<Vec<CounterFault>, StoreError>>;
 
     /// What each query finds, in order, all in one snapshot.
     fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>>;

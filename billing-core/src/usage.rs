@@ -144,20 +144,8 @@ impl UsageEvent {
     /// In order: [`UsageRefusal::Negative`], [`UsageRefusal::TooLarge`], [`UsageRefusal::TooPrecise`],
     /// [`UsageRefusal::InFuture`].
     pub fn check(&self, now: DateTime<Utc>) -> Result<(), UsageRefusal> {
-        let Self {
-            quantity,
-            occurred_at,
-            ..
-        } = *self;
-        if quantity < Decimal::ZERO {
-            return Err(UsageRefusal::Negative { quantity });
-        }
-        if quantity > QUANTITY_MAX {
-            return Err(UsageRefusal::TooLarge { quantity });
-        }
-        if quantity.normalize().scale() > DECIMALS_MAX {
-            return Err(UsageRefusal::TooPrecise { quantity });
-        }
+        check_quantity(self.quantity)?;
+        let occurred_at = self.occurred_at;
         if now
             .checked_add_signed(AHEAD_MAX)
             .is_some_and(|latest| occurred_at > latest)
@@ -222,6 +210,24 @@ pub struct MeterUsage {
     pub late_quantity: Decimal,
     /// How many events make up the two.
     pub events: u64,
+}
+
+/// Whether something can be used so much at once.
+///
+/// # Errors
+///
+/// In order: [`UsageRefusal::Negative`], [`UsageRefusal::TooLarge`], [`UsageRefusal::TooPrecise`].
+pub fn check_quantity(quantity: Decimal) -> Result<(), UsageRefusal> {
+    if quantity < Decimal::ZERO {
+        return Err(UsageRefusal::Negative { quantity });
+    }
+    if quantity > QUANTITY_MAX {
+        return Err(UsageRefusal::TooLarge { quantity });
+    }
+    if quantity.normalize().scale() > DECIMALS_MAX {
+        return Err(UsageRefusal::TooPrecise { quantity });
+    }
+    Ok(())
 }
 
 /// A sum of quantities needs more digits than there are.

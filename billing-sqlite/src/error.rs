@@ -7,7 +7,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use billing_core::ports::StoreError;
+use billing_core::usage::UsageOverflow;
 use rusqlite::{ErrorCode, ffi};
+
+/// A sum of quantities that does not fit.
+pub(crate) fn overflow(error: UsageOverflow) -> StoreError {
+    StoreError::Internal {
+        detail: error.to_string(),
+    }
+}
 
 /// Maps an error of the driver by its extended result code.
 ///

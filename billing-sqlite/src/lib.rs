@@ -11,8 +11,11 @@
 mod audit;
 mod column;
 mod commit;
+mod consumption;
+mod counters;
 mod error;
 mod invoices;
+mod leases;
 mod outbox;
 mod plans;
 mod reader;
@@ -31,6 +34,9 @@ use billing_core::id::{
     IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
 };
 use billing_core::invoice::Invoice;
+use billing_core::limit::{
+    Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled,
+};
 use billing_core::plan::Plan;
 use billing_core::ports::{
     CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
@@ -39,6 +45,7 @@ use billing_core::subscription::Subscription;
 use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
+use rust_decimal::Decimal;
 
 use commit::Prepared;
 use reader::{Reader, Readers};
@@ -312,6 +319,73 @@ impl Store for SqliteStore {
                 usage::record(connection, &events, recorded_at)
             })
         }))
+    }
+
+    fn counter<'a>(
+        &'a self,
+        key: &'a CounterKey,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'a, Result<Counter, StoreError>> {
+        Box::pin(async move {
+            let known = self
+                .readers
+                .snapshot(|reader| counters::known(reader, key, now))?;
+            match known {
+                Some(counter) => Ok(counter),
+                None => {
+                    let key = key.clone();
+                    let open = move |connection: &Connection| counters::open(connection, &key, now);
+                    self.writer.submit(1, open).wait().await
+                }
+            }
+        })
+    }
+
+    fn consume(
+        &self,
+        batch: Vec<Consumption>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Vec<Consumed>, StoreError>> {
+        let batch: Result<Vec<_>, _> = batch.into_iter().map(consumption::Prepared::new).collect();
+        answer(batch.map(|batch| {
+            self.writer.submit(batch.len(), move |connection| {
+                consumption::consume(connection, &batch, now)
+            })
+        }))
+    }
+
+    fn reserve(
+        &self,
+        lease: Lease,
+        hard_limit: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Reserved, StoreError>> {
+        let reserve = move |connection: &Connection| leases::reserve(connection, &lease, hard_limit, now);
+        answer(Ok(self.writer.submit(1, reserve)))
+    }
+
+    fn settle(&self, event: UsageEvent, now: DateTime<Utc>) -> PortFuture<'_, Result<Settled, StoreError>> {
+        answer(Recordable::new(event).map(|event| {
+            self.writer
+                .submit(2, move |connection| leases::settle(connection, &event, now))
+        }))
+    }
+
+    fn release<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        key: &'a IdempotencyKey,
+    ) -> PortFuture<'a, Result<bool, StoreError>> {
+        let key = key.clone();
+        answer(Ok(self.writer.submit(1, move |connection| {
+            leases::release(connection, tenant_id, &key)
+        })))
+    }
+
+    fn recount(&self, tenant_id: TenantId) -> PortFuture<'_, Result<Vec<CounterFault>, StoreError>> {
+        answer(Ok(self.writer.submit(1, move |connection| {
+            counters::recount(connection, tenant_id)
+        })))
     }
 
     fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use billing_core::id::MeterCode;
+use billing_core::id::{IdempotencyKey, MeterCode, TenantId};
 use billing_core::ports::StoreError;
 use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,8 @@ use rusqlite::{CachedStatement, Connection, Params, Row, params};
 use rust_decimal::Decimal;
 
 use crate::column::{counter, instant, json, micros, stored, text, to_json};
-use crate::error::{damaged, store_error};
+use crate::counters::Touched;
+use crate::error::{damaged, overflow, store_error};
 
 /// In time: a stretch of the table itself.
 pub(crate) const IN_TIME: &str = "SELECT meter, quantity FROM usage_events \
@@ -59,17 +60,27 @@ impl Recordable {
             event,
         })
     }
+
+    pub(crate) const fn event(&self) -> &UsageEvent {
+        &self.event
+    }
+
+    /// What names it.
+    pub(crate) const fn key(&self) -> (TenantId, &IdempotencyKey) {
+        (self.event.tenant_id, &self.event.idempotency_key)
+    }
 }
 
-pub(crate) fn record(
+pub(crate) fn record<'a>(
     connection: &Connection,
-    events: &[Recordable],
+    events: impl IntoIterator<Item = &'a Recordable>,
     recorded_at: DateTime<Utc>,
 ) -> Result<Vec<UsageOutcome>, StoreError> {
     let before = watermark(connection)?;
     let mut sequence = before;
+    let mut touched = Touched::default();
     let mut insert = connection.prepare_cached(INSERT).map_err(store_error)?;
-    let mut outcomes = Vec::with_capacity(events.len());
+    let mut outcomes = Vec::new();
     for recordable in events {
         let event = &recordable.event;
         let written = insert
@@ -86,11 +97,13 @@ pub(crate) fn record(
             .map_err(store_error)?;
         outcomes.push(if written == 1 {
             sequence = sequence.saturating_add(1);
+            touched.add(connection, event)?;
             UsageOutcome::Accepted
         } else {
             event.compare(&known(connection, event)?)
         });
     }
+    touched.write(connection)?;
     if sequence != before {
         connection
             .prepare_cached("UPDATE usage_sequence SET last = ?1")
@@ -101,9 +114,16 @@ pub(crate) fn record(
     Ok(outcomes)
 }
 
-/// The event that has the tenant and key of `event`.
+/// The event that has the tenant and key of `event`, which is there.
 fn known(connection: &Connection, event: &UsageEvent) -> Result<UsageEvent, StoreError> {
-    let what = format!("usage event `{}`", event.idempotency_key);
+    find(connection, event)?.ok_or_else(|| {
+        let what = format!("usage event `{}`", event.idempotency_key);
+        damaged(what, "its key is taken by no event")
+    })
+}
+
+/// The event that has the tenant and key of `event`, if there is one.
+pub(crate) fn find(connection: &Connection, event: &UsageEvent) -> Result<Option<UsageEvent>, StoreError> {
     let mut statement = connection.prepare_cached(KNOWN).map_err(store_error)?;
     let mut rows = statement
         .query(params![
@@ -111,22 +131,22 @@ fn known(connection: &Connection, event: &UsageEvent) -> Result<UsageEvent, Stor
             event.idempotency_key.as_str()
         ])
         .map_err(store_error)?;
-    let row = rows
-        .next()
-        .map_err(store_error)?
-        .ok_or_else(|| damaged(&what, "its key is taken by no event"))?;
+    let Some(row) = rows.next().map_err(store_error)? else {
+        return Ok(None);
+    };
+    let what = format!("usage event `{}`", event.idempotency_key);
     let properties = match row.get_ref(3).map_err(store_error)? {
         rusqlite::types::ValueRef::Null => BTreeMap::new(),
         _ => json(row, 3, &what)?,
     };
-    Ok(UsageEvent {
+    Ok(Some(UsageEvent {
         idempotency_key: event.idempotency_key.clone(),
         tenant_id: event.tenant_id,
         meter: MeterCode::new(text(row, 0)?).map_err(|error| damaged(&what, error))?,
         quantity: quantity(row, 1)?,
         occurred_at: instant(row, 2)?,
         properties,
-    })
+    }))
 }
 
 /// What each query finds. To be called in one read transaction.
@@ -178,11 +198,7 @@ fn add_up(
                 meter
             }
         };
-        usage
-            .count(meter, quantity(row, 1)?, late)
-            .map_err(|error| StoreError::Internal {
-                detail: error.to_string(),
-            })?;
+        usage.count(meter, quantity(row, 1)?, late).map_err(overflow)?;
     }
     Ok(())
 }
@@ -195,7 +211,8 @@ fn watermark(connection: &Connection) -> Result<u64, StoreError> {
         .map_err(store_error)?
 }
 
-fn quantity(row: &Row<'_>, index: usize) -> Result<Decimal, StoreError> {
+/// The quantity in column `index`.
+pub(crate) fn quantity(row: &Row<'_>, index: usize) -> Result<Decimal, StoreError> {
     Decimal::from_str_exact(text(row, index)?)
         .map_err(|error| damaged("the quantity of a usage event", error))
 }

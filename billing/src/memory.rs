@@ -9,13 +9,19 @@ use billing_core::id::{
     IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
 };
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
+use billing_core::limit::{
+    Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled,
+};
 use billing_core::plan::Plan;
 use billing_core::ports::{
     CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
 };
 use billing_core::subscription::{Decision, InvoiceClosed, Subscription};
-use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageOverflow, UsageQuery};
+use billing_core::usage::{
+    Usage, UsageEvent, UsageField, UsageOutcome, UsageOverflow, UsageQuery, UsageRefusal, add_quantities,
+};
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 /// A [`Store`] in memory, for tests and examples: nothing survives the process.
 ///
@@ -51,6 +57,14 @@ struct Tables {
     jobs: Vec<Job>,
     /// In the order in which they were recorded: the place of an event, from 1, is what a watermark counts.
     usage: Vec<UsageEvent>,
+    leases: BTreeMap<(TenantId, IdempotencyKey), (Lease, LeaseState)>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum LeaseState {
+    Held,
+    Settled,
+    Released,
 }
 
 /// What is kept of an audit chain.
@@ -212,14 +226,141 @@ impl Tables {
     }
 
     fn record_usage(&mut self, event: UsageEvent) -> UsageOutcome {
-        let known = self.usage.iter().find(|known| {
-            (known.tenant_id, &known.idempotency_key) == (event.tenant_id, &event.idempotency_key)
-        });
-        if let Some(known) = known {
+        if let Some(known) = self.known(&event) {
             return event.compare(known);
         }
         self.usage.push(event);
         UsageOutcome::Accepted
+    }
+
+    /// The event that has the tenant and key of `event`.
+    fn known(&self, event: &UsageEvent) -> Option<&UsageEvent> {
+        self.usage.iter().find(|known| {
+            (known.tenant_id, &known.idempotency_key) == (event.tenant_id, &event.idempotency_key)
+        })
+    }
+
+    /// Counted anew each time: what a store that keeps counters must agree with.
+    fn counter(&self, key: &CounterKey, now: DateTime<Utc>) -> Result<Counter, UsageOverflow> {
+        let mut counter = Counter::default();
+        for event in &self.usage {
+            if (event.tenant_id, &event.meter) == (key.tenant_id, &key.meter)
+                && key.window.contains(event.occurred_at)
+            {
+                counter.used = add_quantities(counter.used, event.quantity)?;
+                counter.events += 1;
+            }
+        }
+        for (lease, state) in self.leases.values() {
+            if (lease.tenant_id, &lease.meter, lease.window) == (key.tenant_id, &key.meter, key.window)
+                && *state == LeaseState::Held
+                && lease.expires_at > now
+            {
+                counter.reserved = add_quantities(counter.reserved, lease.quantity)?;
+            }
+        }
+        Ok(counter)
+    }
+
+    fn consume(
+        &mut self,
+        batch: Vec<Consumption>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Consumed>, UsageOverflow> {
+        let before = self.usage.len();
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for Consumption {
+            event,
+            window,
+            hard_limit,
+        } in batch
+        {
+            let key = CounterKey {
+                tenant_id: event.tenant_id,
+                meter: event.meter.clone(),
+                window,
+            };
+            let counter = self.counter(&key, now)?;
+            let admitted = counter.admits(event.quantity, hard_limit)?;
+            let known = self.known(&event).map(|known| event.compare(known));
+            outcomes.push(match known {
+                Some(UsageOutcome::Refused(refusal)) => Consumed::Refused(refusal),
+                Some(UsageOutcome::Duplicate | UsageOutcome::Accepted) => Consumed::Duplicate(counter),
+                None if admitted => {
+                    self.usage.push(event);
+                    Consumed::Accepted(counter)
+                }
+                None => Consumed::OverLimit(counter),
+            });
+        }
+        if outcomes.iter().any(Consumed::is_refusal) {
+            self.usage.truncate(before);
+            for outcome in &mut outcomes {
+                if matches!(outcome, Consumed::Accepted(_)) {
+                    *outcome = Consumed::Withheld;
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn reserve(
+        &mut self,
+        lease: Lease,
+        hard_limit: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) -> Result<Reserved, UsageOverflow> {
+        let key = CounterKey {
+            tenant_id: lease.tenant_id,
+            meter: lease.meter.clone(),
+            window: lease.window,
+        };
+        let counter = self.counter(&key, now)?;
+        let name = (lease.tenant_id, lease.key.clone());
+        Ok(match self.leases.get(&name) {
+            Some((known, _)) if (&known.meter, known.quantity) == (&lease.meter, lease.quantity) => {
+                Reserved::Duplicate(counter)
+            }
+            Some(_) => Reserved::KeyReused,
+            None if counter.admits(lease.quantity, hard_limit)? => {
+                self.leases.insert(name, (lease, LeaseState::Held));
+                Reserved::Held(counter)
+            }
+            None => Reserved::OverLimit(counter),
+        })
+    }
+
+    fn settle(&mut self, event: UsageEvent) -> Settled {
+        let name = (event.tenant_id, event.idempotency_key.clone());
+        match self.leases.get(&name) {
+            None => Settled::Unknown,
+            Some((lease, _)) if lease.meter != event.meter => {
+                Settled::Recorded(UsageOutcome::Refused(UsageRefusal::KeyReused {
+                    idempotency_key: event.idempotency_key,
+                    field: UsageField::Meter,
+                }))
+            }
+            Some((_, LeaseState::Released)) => Settled::Released,
+            Some((_, LeaseState::Held | LeaseState::Settled)) => {
+                let outcome = self.record_usage(event);
+                if let Some((_, state)) = self.leases.get_mut(&name)
+                    && !matches!(outcome, UsageOutcome::Refused(_))
+                {
+                    *state = LeaseState::Settled;
+                }
+                Settled::Recorded(outcome)
+            }
+        }
+    }
+
+    fn release(&mut self, tenant_id: TenantId, key: &IdempotencyKey) -> bool {
+        match self.leases.get_mut(&(tenant_id, key.clone())) {
+            Some((_, state @ LeaseState::Held)) => {
+                *state = LeaseState::Released;
+                true
+            }
+            Some((_, LeaseState::Settled | LeaseState::Released)) | None => false,
+        }
     }
 
     fn usage(&self, query: &UsageQuery) -> Result<Usage, UsageOverflow> {
@@ -292,6 +433,13 @@ fn count(length: usize) -> u64 {
 
 fn done<'a, T: Send + 'a>(answer: T) -> PortFuture<'a, Result<T, StoreError>> {
     Box::pin(ready(Ok(answer)))
+}
+
+/// An answer that holds a sum.
+fn summed<'a, T: Send + 'a>(answer: Result<T, UsageOverflow>) -> PortFuture<'a, Result<T, StoreError>> {
+    Box::pin(ready(answer.map_err(|overflow| StoreError::Internal {
+        detail: overflow.to_string(),
+    })))
 }
 
 impl Store for MemoryStore {
@@ -489,14 +637,51 @@ impl Store for MemoryStore {
         )
     }
 
+    fn counter<'a>(
+        &'a self,
+        key: &'a CounterKey,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'a, Result<Counter, StoreError>> {
+        summed(self.tables().counter(key, now))
+    }
+
+    fn consume(
+        &self,
+        batch: Vec<Consumption>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Vec<Consumed>, StoreError>> {
+        summed(self.tables().consume(batch, now))
+    }
+
+    fn reserve(
+        &self,
+        lease: Lease,
+        hard_limit: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<Reserved, StoreError>> {
+        summed(self.tables().reserve(lease, hard_limit, now))
+    }
+
+    fn settle(&self, event: UsageEvent, _now: DateTime<Utc>) -> PortFuture<'_, Result<Settled, StoreError>> {
+        done(self.tables().settle(event))
+    }
+
+    fn release<'a>(
+        &'a self,
+        tenant_id: TenantId,
+        key: &'a IdempotencyKey,
+    ) -> PortFuture<'a, Result<bool, StoreError>> {
+        done(self.tables().release(tenant_id, key))
+    }
+
+    fn recount(&self, _tenant_id: TenantId) -> PortFuture<'_, Result<Vec<CounterFault>, StoreError>> {
+        // Nothing is kept that could be wrong.
+        done(Vec::new())
+    }
+
     fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
         let tables = self.tables();
-        let found: Result<Vec<Usage>, UsageOverflow> =
-            queries.iter().map(|query| tables.usage(query)).collect();
-        let answer = found.map_err(|overflow| StoreError::Internal {
-            detail: overflow.to_string(),
-        });
-        Box::pin(ready(answer))
+        summed(queries.iter().map(|query| tables.usage(query)).collect())
     }
 
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>> {

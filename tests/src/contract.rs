@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod commits;
+pub mod limits;
 pub mod plans;
 pub mod reads;
 pub mod refusals;
@@ -77,6 +78,17 @@ macro_rules! for_each_case {
                 the_watermark_only_grows,
                 an_instant_of_usage_is_kept_to_the_microsecond,
                 billed_usage_moves_the_cursor,
+            }
+            limits {
+                a_counter_agrees_with_the_events,
+                consumption_stops_at_the_limit,
+                a_refused_batch_consumes_nothing,
+                racing_consumers_never_pass_a_limit,
+                a_lease_is_held_until_it_is_over,
+                a_lease_is_settled_once,
+                a_lease_is_released_once,
+                a_lease_that_is_over_is_settled_all_the_same,
+                an_old_window_is_counted_again,
             }
         }
     };

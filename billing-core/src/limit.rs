@@ -1,0 +1,378 @@
+//! Limits: what a meter still allows in a window of time.
+//!
+//! A store keeps one [`Counter`] per tenant, meter and [`window`], in the transaction that records an event, so a
+//! [`check`] costs the same however many events there are. Who only asks gets an answer that may be old a moment later;
+//! who must not pass the limit consumes or reserves, and the store checks and records in one transaction.
+
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::calendar::{self, Anchor, CalendarError, Interval, Period};
+use crate::id::{IdempotencyKey, MeterCode, TenantId};
+use crate::plan::{LimitReset, MeterTerms, Plan};
+use crate::subscription::{Standing, State, Subscription};
+use crate::usage::{UsageEvent, UsageOutcome, UsageOverflow, UsageRefusal, add_quantities};
+
+/// Which counter: that of a tenant's meter over one window.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CounterKey {
+    /// Whose usage.
+    pub tenant_id: TenantId,
+    /// Of what.
+    pub meter: MeterCode,
+    /// What occurred when.
+    pub window: Period,
+}
+
+/// What a meter has used up in a window.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Counter {
+    /// What the events add up to.
+    pub used: Decimal,
+    /// What leases hold that are not over.
+    pub reserved: Decimal,
+    /// How many events there are.
+    pub events: u64,
+}
+
+impl Counter {
+    /// What is taken: used and reserved.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageOverflow`].
+    pub fn taken(&self) -> Result<Decimal, UsageOverflow> {
+        add_quantities(self.used, self.reserved)
+    }
+
+    /// Whether `quantity` more stays within `hard_limit`: exactly at the limit is within.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageOverflow`].
+    pub fn admits(&self, quantity: Decimal, hard_limit: Option<Decimal>) -> Result<bool, UsageOverflow> {
+        let after = add_quantities(self.taken()?, quantity)?;
+        Ok(hard_limit.is_none_or(|limit| after <= limit))
+    }
+}
+
+/// What a meter answers to a quantity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct LimitAnswer {
+    /// Whether the quantity passes.
+    pub allowed: bool,
+    /// What is taken before it, leases included.
+    pub taken: Decimal,
+    /// The hard limit, if there is one.
+    pub hard_limit: Option<Decimal>,
+    /// The largest quantity that passes now; none without a hard limit.
+    pub remaining: Option<Decimal>,
+    /// How much of the hard limit, or else of the soft limit, or else of the allowance, is taken after the quantity, or
+    /// without it when it is refused: 0.8 is 80 %. Cut at four decimals; none when the meter has none of the three.
+    pub fraction: Option<Decimal>,
+    /// What is to be told, from the lowest on.
+    pub warnings: Vec<LimitWarning>,
+}
+
+/// A mark that is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct LimitWarning {
+    /// Which.
+    pub mark: LimitMark,
+    /// The quantity at which it stands.
+    pub at: Decimal,
+    /// Whether it is this quantity that reaches it: of all callers in a window just one is told so, and can send word.
+    pub crossed: bool,
+}
+
+/// What a warning is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when one is added"
+)]
+pub enum LimitMark {
+    /// A fraction of the limit that the plan names, such as 0.8.
+    Fraction(Decimal),
+    /// The allowance: what follows costs extra.
+    Allowance,
+    /// The soft limit.
+    SoftLimit,
+}
+
+/// What `terms` answer to `quantity` more when `counter` is taken.
+///
+/// # Errors
+///
+/// [`UsageOverflow`].
+///
+/// # Example: what would pass when it is too much
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use billing_core::limit::{Counter, check};
+/// use billing_core::plan::MeterTerms;
+///
+/// let terms: MeterTerms =
+///     serde_json::from_str(r#"{"hard_limit": "100", "charge": {"per_unit": {"unit_price": "0"}}}"#).unwrap();
+/// let counter = Counter { used: 90.into(), ..Counter::default() };
+/// let answer = check(&terms, &counter, 11.into()).unwrap();
+/// assert!(!answer.allowed);
+/// assert_eq!(answer.remaining, Some(10.into()));
+/// assert!(check(&terms, &counter, 10.into()).unwrap().allowed, "exactly at the limit is within it");
+/// # }
+/// ```
+pub fn check(terms: &MeterTerms, counter: &Counter, quantity: Decimal) -> Result<LimitAnswer, UsageOverflow> {
+    let taken = counter.taken()?;
+    let allowed = counter.admits(quantity, terms.hard_limit)?;
+    let after = if allowed {
+        add_quantities(taken, quantity)?
+    } else {
+        taken
+    };
+    let whole = terms
+        .hard_limit
+        .or(terms.soft_limit)
+        .or((!terms.allowance.is_zero()).then_some(terms.allowance));
+    let mut warnings = Vec::new();
+    let mut warn = |mark: LimitMark, at: Decimal| {
+        if after >= at {
+            let crossed = taken < at;
+            warnings.push(LimitWarning { mark, at, crossed });
+        }
+    };
+    if !terms.allowance.is_zero() {
+        warn(LimitMark::Allowance, terms.allowance);
+    }
+    if let Some(soft) = terms.soft_limit {
+        warn(LimitMark::SoftLimit, soft);
+    }
+    if let Some(whole) = whole {
+        for fraction in &terms.warn_at {
+            warn(
+                LimitMark::Fraction(*fraction),
+                whole.checked_mul(*fraction).ok_or(UsageOverflow)?,
+            );
+        }
+    }
+    warnings.sort_by_key(|warning| warning.at);
+    Ok(LimitAnswer {
+        allowed,
+        taken,
+        hard_limit: terms.hard_limit,
+        // A limit may be lowered below what is taken already.
+        remaining: match terms.hard_limit {
+            Some(limit) => Some(limit.checked_sub(taken).ok_or(UsageOverflow)?.max(Decimal::ZERO)),
+            None => None,
+        },
+        fraction: whole
+            .and_then(|whole| after.checked_div(whole))
+            .map(|fraction| fraction.trunc_with_scale(4).normalize()),
+        warnings,
+    })
+}
+
+/// The terms by which `subscription`, whose plan in force is `plan`, measures `meter` at `now`: none when it does not, and
+/// none when nothing is granted, since what may not be used is not counted against a limit.
+pub fn terms<'a>(
+    subscription: &Subscription,
+    plan: &'a Plan,
+    meter: &MeterCode,
+    now: DateTime<Utc>,
+) -> Option<&'a MeterTerms> {
+    let in_force = subscription.is_live() && subscription.standing(now) != Standing::Lapsed;
+    plan.meters.get(meter).filter(|_| in_force)
+}
+
+/// The window of `at` in which a meter of `subscription` is counted.
+///
+/// `interval` is that of the plan in force. With [`LimitReset::BillingPeriod`] it is the period that contains `at`: the
+/// trial counts as one, and so does the time before a first period.
+///
+/// # Errors
+///
+/// [`CalendarError`], also when `at` lies before the subscription.
+pub fn window(
+    subscription: &Subscription,
+    interval: Interval,
+    reset: LimitReset,
+    at: DateTime<Utc>,
+) -> Result<Period, CalendarError> {
+    match reset {
+        LimitReset::Calendar(interval) => calendar::calendar_period(interval, subscription.anchor.zone, at),
+        LimitReset::BillingPeriod => billing_period(subscription, interval, at),
+    }
+}
+
+fn billing_period(
+    subscription: &Subscription,
+    interval: Interval,
+    at: DateTime<Utc>,
+) -> Result<Period, CalendarError> {
+    if let Some(term) = subscription.term()
+        && term.period.contains(at)
+    {
+        return Ok(term.period);
+    }
+    let anchor: Anchor = subscription.anchor;
+    if at >= anchor.at {
+        return anchor.period(interval, anchor.index_at(interval, at)?);
+    }
+    let start = match &subscription.state {
+        State::Trial(trial) => trial.trial_starts_at,
+        State::Pending(_)
+        | State::Active(_)
+        | State::Expired(_)
+        | State::Suspended(_)
+        | State::Canceled(_) => subscription.created_at,
+    };
+    if at < start {
+        return Err(CalendarError::BeforeAnchor {
+            instant: at,
+            anchor: start,
+        });
+    }
+    Period::new(start, anchor.at)
+}
+
+/// An event that is recorded only if it stays within its limit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Consumption {
+    /// The event.
+    pub event: UsageEvent,
+    /// The window in which it is counted; it contains `occurred_at`.
+    pub window: Period,
+    /// What must not be passed; none for a meter without a hard limit.
+    pub hard_limit: Option<Decimal>,
+}
+
+/// What became of one event of a batch that is recorded whole or not at all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an outcome is added"
+)]
+pub enum Consumed {
+    /// Recorded. The counter as it was before.
+    Accepted(Counter),
+    /// Recorded before with the same content; nothing has changed. The counter as it is.
+    Duplicate(Counter),
+    /// It would pass the hard limit. The counter as it is, the events of the batch before this one counted.
+    OverLimit(Counter),
+    /// It cannot be recorded.
+    Refused(UsageRefusal),
+    /// Not recorded, since another of the batch was not.
+    Withheld,
+}
+
+impl Consumed {
+    /// Whether it keeps the batch from being recorded.
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Accepted(_) | Self::Duplicate(_) | Self::Withheld => false,
+            Self::OverLimit(_) | Self::Refused(_) => true,
+        }
+    }
+}
+
+/// A quantity that is held until it is settled, released, or its time is over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct Lease {
+    /// Who holds it.
+    pub tenant_id: TenantId,
+    /// Its name, and the key of the event that settles it.
+    pub key: IdempotencyKey,
+    /// Of what.
+    pub meter: MeterCode,
+    /// The window in which it counts.
+    pub window: Period,
+    /// How much.
+    pub quantity: Decimal,
+    /// When it frees itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What became of a lease that was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an outcome is added"
+)]
+pub enum Reserved {
+    /// It is held. The counter as it was before.
+    Held(Counter),
+    /// Its key is taken by a lease of the same meter and quantity, whatever became of that; nothing has changed.
+    Duplicate(Counter),
+    /// Its key is taken by another lease.
+    KeyReused,
+    /// It would pass the hard limit. The counter as it is.
+    OverLimit(Counter),
+}
+
+/// What became of the settlement of a lease.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an adapter must fail to compile when an outcome is added"
+)]
+pub enum Settled {
+    /// There is no such lease; nothing was recorded.
+    Unknown,
+    /// It was released before; nothing was recorded.
+    Released,
+    /// The event's fate. What was used is recorded whatever the limit says, also when the lease was over by then.
+    Recorded(UsageOutcome),
+}
+
+/// A counter that is not what its events add up to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CounterFault {
+    /// Which.
+    pub key: CounterKey,
+    /// What it says.
+    pub found: Counter,
+    /// What the events say.
+    pub expected: Counter,
+}

@@ -1,0 +1,308 @@
+//! Limits: counters that agree with the events, consumption that passes no limit, leases.
+
+use billing_core::calendar::Period;
+use billing_core::limit::{Consumed, Consumption, Counter, CounterKey, Lease, Reserved, Settled};
+use billing_core::ports::Store;
+use billing_core::usage::{UsageEvent, UsageField, UsageOutcome, UsageRefusal};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+
+use crate::kit::{Kit, decimal, event, key, meter, start, tenant, wait};
+
+fn hour(n: i64) -> DateTime<Utc> {
+    start() + TimeDelta::hours(n)
+}
+
+fn window() -> Period {
+    Period::new(hour(0), hour(10)).expect("a period")
+}
+
+fn api() -> CounterKey {
+    CounterKey {
+        tenant_id: tenant(1),
+        meter: meter("api"),
+        window: window(),
+    }
+}
+
+fn used(name: &str, quantity: &str, hours: i64) -> UsageEvent {
+    event(tenant(1), name, "api", quantity, hour(hours))
+}
+
+fn counter(used: &str, reserved: &str, events: u64) -> Counter {
+    Counter {
+        used: decimal(used),
+        reserved: decimal(reserved),
+        events,
+    }
+}
+
+#[track_caller]
+fn check(store: &dyn Store, key: &CounterKey, expected: Counter) {
+    assert_eq!(wait(store.counter(key, hour(5))), Ok(expected));
+}
+
+fn consume(store: &dyn Store, limit: &str, events: Vec<UsageEvent>) -> Vec<Consumed> {
+    let batch = events.into_iter().map(|event| Consumption {
+        event,
+        window: window(),
+        hard_limit: Some(decimal(limit)),
+    });
+    wait(store.consume(batch.collect(), hour(5))).expect("answers")
+}
+
+fn lease(name: &str, quantity: &str, expires_at: DateTime<Utc>) -> Lease {
+    Lease {
+        tenant_id: tenant(1),
+        key: key(name),
+        meter: meter("api"),
+        window: window(),
+        quantity: decimal(quantity),
+        expires_at,
+    }
+}
+
+fn reserve(store: &dyn Store, lease: Lease) -> Reserved {
+    wait(store.reserve(lease, Some(decimal("10")), hour(5))).expect("an answer")
+}
+
+fn settle(store: &dyn Store, event: UsageEvent) -> Settled {
+    wait(store.settle(event, hour(5))).expect("an answer")
+}
+
+/// Whether it is asked for before the events come or after them; what is of another window, meter or tenant is not in it.
+pub fn a_counter_agrees_with_the_events(store: &dyn Store) {
+    let kit = Kit::new(store);
+    check(store, &api(), Counter::default());
+    let micro = TimeDelta::microseconds(1);
+    let mut events = vec![
+        used("first", "1.5", 0),
+        used("end", "100", 10),
+        used("again", "1.5", 0),
+    ];
+    events.push(UsageEvent {
+        occurred_at: hour(10) - micro,
+        ..used("last", "2", 0)
+    });
+    events.push(UsageEvent {
+        occurred_at: hour(0) - micro,
+        ..used("before", "100", 0)
+    });
+    events.push(event(tenant(2), "other", "api", "100", hour(1)));
+    events.push(event(tenant(1), "meter", "gb", "100", hour(1)));
+    kit.use_up(events.clone());
+    check(store, &api(), counter("5", "0", 3));
+    // The same again changes nothing.
+    kit.use_up(events);
+    check(store, &api(), counter("5", "0", 3));
+    // A window that nobody asked for is counted when somebody does.
+    let inner = CounterKey {
+        window: Period::new(hour(0), hour(1)).expect("a period"),
+        ..api()
+    };
+    check(store, &inner, counter("3", "0", 2));
+    // And both are kept from then on.
+    kit.use_up(vec![used("late", "4", 0)]);
+    check(store, &inner, counter("7", "0", 3));
+    check(store, &api(), counter("9", "0", 4));
+    assert_eq!(wait(store.recount(tenant(1))), Ok(Vec::new()));
+}
+
+/// Exactly at the limit is within it.
+pub fn consumption_stops_at_the_limit(store: &dyn Store) {
+    assert_eq!(
+        consume(store, "10", vec![used("a", "7", 1)]),
+        [Consumed::Accepted(counter("0", "0", 0))]
+    );
+    assert_eq!(
+        consume(store, "10", vec![used("b", "3.000000000001", 1)]),
+        [Consumed::OverLimit(counter("7", "0", 1))]
+    );
+    assert_eq!(
+        consume(store, "10", vec![used("b", "3", 1)]),
+        [Consumed::Accepted(counter("7", "0", 1))]
+    );
+    // What is known is no new usage, whatever the limit says.
+    assert_eq!(
+        consume(store, "10", vec![used("a", "7", 1)]),
+        [Consumed::Duplicate(counter("10", "0", 2))]
+    );
+    assert_eq!(
+        consume(store, "10", vec![used("c", "0", 1)]),
+        [Consumed::Accepted(counter("10", "0", 2))]
+    );
+    check(store, &api(), counter("10", "0", 3));
+}
+
+/// All of a batch, or none of it.
+pub fn a_refused_batch_consumes_nothing(store: &dyn Store) {
+    assert_eq!(
+        consume(
+            store,
+            "10",
+            vec![used("a", "4", 1), used("b", "4", 1), used("c", "4", 1)]
+        ),
+        [
+            Consumed::Withheld,
+            Consumed::Withheld,
+            Consumed::OverLimit(counter("8", "0", 2))
+        ]
+    );
+    check(store, &api(), Counter::default());
+    assert_eq!(
+        consume(store, "10", vec![used("a", "4", 1), used("a", "5", 1)]),
+        [
+            Consumed::Withheld,
+            Consumed::Refused(UsageRefusal::KeyReused {
+                idempotency_key: key("a"),
+                field: UsageField::Quantity,
+            })
+        ]
+    );
+    check(store, &api(), Counter::default());
+    // An event twice in a batch counts once.
+    assert_eq!(
+        consume(
+            store,
+            "10",
+            vec![used("a", "6", 1), used("a", "6", 1), used("b", "4", 1)]
+        ),
+        [
+            Consumed::Accepted(counter("0", "0", 0)),
+            Consumed::Duplicate(counter("6", "0", 1)),
+            Consumed::Accepted(counter("6", "0", 1))
+        ]
+    );
+    check(store, &api(), counter("10", "0", 2));
+}
+
+/// However many ask at once.
+pub fn racing_consumers_never_pass_a_limit(store: &dyn Store) {
+    let asked: Vec<_> = (0..100)
+        .map(|n| {
+            let consumption = Consumption {
+                event: used(&format!("k{n}"), "1", 1),
+                window: window(),
+                hard_limit: Some(decimal("37")),
+            };
+            store.consume(vec![consumption], hour(5))
+        })
+        .collect();
+    let answers = wait(join_all(asked));
+    let accepted = answers
+        .into_iter()
+        .flat_map(|answer| answer.expect("an answer"))
+        .filter(|outcome| matches!(outcome, Consumed::Accepted(_)))
+        .count();
+    assert_eq!(accepted, 37);
+    check(store, &api(), counter("37", "0", 37));
+}
+
+/// It counts as taken until its time is over.
+pub fn a_lease_is_held_until_it_is_over(store: &dyn Store) {
+    assert_eq!(
+        reserve(store, lease("a", "6", hour(6))),
+        Reserved::Held(Counter::default())
+    );
+    assert_eq!(
+        reserve(store, lease("b", "5", hour(6))),
+        Reserved::OverLimit(counter("0", "6", 0))
+    );
+    assert_eq!(
+        reserve(store, lease("a", "6", hour(7))),
+        Reserved::Duplicate(counter("0", "6", 0))
+    );
+    assert_eq!(reserve(store, lease("a", "5", hour(6))), Reserved::KeyReused);
+    assert_eq!(
+        consume(store, "10", vec![used("c", "5", 1)]),
+        [Consumed::OverLimit(counter("0", "6", 0))]
+    );
+    // At its end it is over.
+    let micro = TimeDelta::microseconds(1);
+    assert_eq!(
+        wait(store.counter(&api(), hour(6) - micro)),
+        Ok(counter("0", "6", 0))
+    );
+    assert_eq!(wait(store.counter(&api(), hour(6))), Ok(Counter::default()));
+    let later = store.reserve(lease("b", "10", hour(8)), Some(decimal("10")), hour(6));
+    assert_eq!(wait(later), Ok(Reserved::Held(Counter::default())));
+}
+
+/// The real quantity takes the place of the one that was held, also when it is more.
+pub fn a_lease_is_settled_once(store: &dyn Store) {
+    reserve(store, lease("a", "6", hour(6)));
+    assert_eq!(settle(store, used("b", "1", 1)), Settled::Unknown);
+    assert_eq!(
+        settle(store, event(tenant(1), "a", "gb", "1", hour(1))),
+        Settled::Recorded(UsageOutcome::Refused(UsageRefusal::KeyReused {
+            idempotency_key: key("a"),
+            field: UsageField::Meter,
+        }))
+    );
+    check(store, &api(), counter("0", "6", 0));
+    assert_eq!(
+        settle(store, used("a", "12", 1)),
+        Settled::Recorded(UsageOutcome::Accepted)
+    );
+    check(store, &api(), counter("12", "0", 1));
+    assert_eq!(
+        settle(store, used("a", "12", 1)),
+        Settled::Recorded(UsageOutcome::Duplicate)
+    );
+    assert_eq!(
+        settle(store, used("a", "11", 1)),
+        Settled::Recorded(UsageOutcome::Refused(UsageRefusal::KeyReused {
+            idempotency_key: key("a"),
+            field: UsageField::Quantity,
+        }))
+    );
+    check(store, &api(), counter("12", "0", 1));
+    // It does not come back by being asked for again.
+    assert_eq!(
+        reserve(store, lease("a", "6", hour(6))),
+        Reserved::Duplicate(counter("12", "0", 1))
+    );
+    assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(false));
+    check(store, &api(), counter("12", "0", 1));
+}
+
+/// What was released is free, and cannot be settled.
+pub fn a_lease_is_released_once(store: &dyn Store) {
+    assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(false));
+    reserve(store, lease("a", "6", hour(6)));
+    assert_eq!(wait(store.release(tenant(2), &key("a"))), Ok(false));
+    assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(true));
+    assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(false));
+    check(store, &api(), Counter::default());
+    assert_eq!(settle(store, used("a", "6", 1)), Settled::Released);
+    check(store, &api(), Counter::default());
+}
+
+/// It was used all the same.
+pub fn a_lease_that_is_over_is_settled_all_the_same(store: &dyn Store) {
+    reserve(store, lease("a", "6", hour(6)));
+    assert_eq!(
+        wait(store.settle(used("a", "6", 7), hour(9))),
+        Ok(Settled::Recorded(UsageOutcome::Accepted))
+    );
+    check(store, &api(), counter("6", "0", 1));
+}
+
+/// However long ago: what a store keeps of old windows is its own affair.
+pub fn an_old_window_is_counted_again(store: &dyn Store) {
+    let kit = Kit::new(store);
+    let day = |n: i64| CounterKey {
+        window: Period::new(hour(24 * n), hour(24 * n + 24)).expect("a period"),
+        ..api()
+    };
+    for n in 0..200 {
+        check(store, &day(n), Counter::default());
+        kit.use_up(vec![used(&format!("d{n}"), "1", 24 * n)]);
+        check(store, &day(n), counter("1", "0", 1));
+    }
+    kit.use_up(vec![used("late", "2", 0)]);
+    check(store, &day(0), counter("3", "0", 2));
+    kit.use_up(vec![used("later", "4", 0)]);
+    check(store, &day(0), counter("7", "0", 3));
+    assert_eq!(wait(store.recount(tenant(1))), Ok(Vec::new()));
+}
