@@ -19,13 +19,14 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::facts::Loaded;
 use crate::plans::PlanCache;
+use crate::quotes::Inputs;
 use crate::{Error, NewSubscription, Receipt, Request};
 
 /// How often a command is decided anew when others keep changing the subscription.
 ///
 /// Each round one of the racing callers gets through, which one is chance: of sixteen callers one in 10^28 loses a
 /// thousand rounds, of a hundred one in 20,000.
-const ATTEMPTS_MAX: u32 = 1_000;
+pub(crate) const ATTEMPTS_MAX: u32 = 1_000;
 
 /// How many steps a subscription takes before a command. Ten years of missed days; more is left to a sweep.
 pub(crate) const STEPS_MAX: usize = 4_000;
@@ -97,39 +98,10 @@ impl Billing {
                 return Ok(receipt);
             }
             let now = self.now();
-            let plan = self.current_plan(new.plan_id).await?;
-            let live = self.store.live_subscription(new.tenant_id, &plan.product).await?;
-            let trial_used = match &plan.trial {
-                Some(trial) => self.store.trial_used(new.tenant_id, &trial.family).await?,
-                None => false,
-            };
-            let siblings = self.siblings(new.tenant_id, None).await?;
-            let siblings: Vec<_> = siblings.iter().map(|(id, plan)| (*id, &**plan)).collect();
-            let create = Create {
-                id: SubscriptionId::new(self.ids.next(now)),
-                tenant_id: new.tenant_id,
-                tenant: new.tenant.clone(),
-                zone: new.zone,
-                month_end: new.month_end,
-                payment_method: new.payment_method,
-                auto_renew: new.auto_renew,
-                trial: new.trial,
-            };
-            let facts = CreateFacts {
-                plan: &plan,
-                live: live.map(|subscription| subscription.id),
-                trial_used,
-                siblings: &siblings,
-            };
-            let decided =
-                subscription::create(&create, &facts, &self.context(now, &request.actor, request.ip));
-            let decision = match decided {
+            let by = (&request.actor, request.ip);
+            let decision = match self.decide_create(new, now, by, None).await {
                 Ok(decision) => decision,
-                Err(rejection) => {
-                    return self
-                        .refused(new.tenant_id, request, fingerprint, rejection.into())
-                        .await;
-                }
+                Err(error) => return self.refused(new.tenant_id, request, fingerprint, error).await,
             };
             if let Some(receipt) = self
                 .commit(vec![(0, decision)], request, fingerprint, now)
@@ -141,6 +113,46 @@ impl Billing {
         Err(Error::Contended {
             attempts: ATTEMPTS_MAX,
         })
+    }
+
+    /// Loads what a creation needs and decides it.
+    pub(crate) async fn decide_create(
+        &self,
+        new: &NewSubscription,
+        now: DateTime<Utc>,
+        (actor, ip): (&Actor, Option<IpAddr>),
+        inputs: Option<&mut Inputs>,
+    ) -> Result<Decision, Error> {
+        let plan = self.current_plan(new.plan_id).await?;
+        let live = self.store.live_subscription(new.tenant_id, &plan.product).await?;
+        let trial_used = match &plan.trial {
+            Some(trial) => self.store.trial_used(new.tenant_id, &trial.family).await?,
+            None => false,
+        };
+        let siblings = self.siblings(new.tenant_id, None).await?;
+        let siblings: Vec<_> = siblings.iter().map(|(id, plan)| (*id, &**plan)).collect();
+        if let Some(inputs) = inputs {
+            inputs.see_plan(&plan)?;
+            inputs.see_trial(trial_used)?;
+        }
+        let create = Create {
+            id: SubscriptionId::new(self.ids.next(now)),
+            tenant_id: new.tenant_id,
+            tenant: new.tenant.clone(),
+            zone: new.zone,
+            month_end: new.month_end,
+            payment_method: new.payment_method,
+            auto_renew: new.auto_renew,
+            trial: new.trial,
+        };
+        let facts = CreateFacts {
+            plan: &plan,
+            live: live.map(|subscription| subscription.id),
+            trial_used,
+            siblings: &siblings,
+        };
+        let context = self.context(now, actor, ip);
+        Ok(subscription::create(&create, &facts, &context)?)
     }
 
     /// Asks for the next period of an expired subscription, or for another attempt at its open invoice.
@@ -379,39 +391,10 @@ impl Billing {
             }
             let now = self.now();
             let by = (&request.actor, request.ip);
-            let is_advance = command.kind() == CommandKind::Advance;
-            let mut decisions = Vec::new();
-            if command.kind().comes_after_due_steps() {
-                let (steps, stuck) = self
-                    .steps(
-                        &current,
-                        now,
-                        if is_advance { by } else { (&Actor::System, None) },
-                    )
-                    .await;
-                match stuck {
-                    // A step that cannot be decided must not keep anyone from canceling or suspending.
-                    None => {}
-                    Some(error @ Error::Store(_)) => return Err(error),
-                    Some(error) if is_advance => return Err(error),
-                    Some(_) => {}
-                }
-                decisions = versioned(&current, steps);
-            }
-            if !is_advance {
-                let state = decisions.last().map_or(&current, |(_, decision)| &decision.next);
-                let expected = state.version;
-                let opened = decisions
-                    .iter()
-                    .rev()
-                    .find_map(|(_, decision)| decision.opened.clone());
-                match self.decide(state, &command, now, by, opened.as_ref()).await {
-                    Ok(decision) => decisions.push((expected, decision)),
-                    Err(error) => {
-                        return self.refused(current.tenant_id, request, fingerprint, error).await;
-                    }
-                }
-            }
+            let decisions = match self.decide_all(&current, &command, now, by, None).await {
+                Ok(decisions) => decisions,
+                Err(error) => return self.refused(current.tenant_id, request, fingerprint, error).await,
+            };
             if decisions.is_empty() {
                 return Ok(Receipt {
                     subscription: current,
@@ -427,6 +410,44 @@ impl Billing {
         })
     }
 
+    /// Decides the steps that are due at `now`, then `command` on what they leave; each with the version that it was
+    /// decided from.
+    pub(crate) async fn decide_all(
+        &self,
+        current: &Subscription,
+        command: &Command,
+        now: DateTime<Utc>,
+        by: (&Actor, Option<IpAddr>),
+        mut inputs: Option<&mut Inputs>,
+    ) -> Result<Vec<(u64, Decision)>, Error> {
+        let is_advance = command.kind() == CommandKind::Advance;
+        let mut decisions = Vec::new();
+        if command.kind().comes_after_due_steps() {
+            let stepper = if is_advance { by } else { (&Actor::System, None) };
+            let (steps, stuck) = self.steps(current, now, stepper, inputs.as_deref_mut()).await;
+            match stuck {
+                Some(error @ Error::Store(_)) => return Err(error),
+                Some(error) if is_advance => return Err(error),
+                // A step that cannot be decided must not keep anyone from canceling or suspending.
+                Some(_) | None => {}
+            }
+            decisions = versioned(current, steps);
+        }
+        if !is_advance {
+            let state = decisions.last().map_or(current, |(_, decision)| &decision.next);
+            let expected = state.version;
+            let opened = decisions
+                .iter()
+                .rev()
+                .find_map(|(_, decision)| decision.opened.clone());
+            let decision = self
+                .decide(state, command, now, by, opened.as_ref(), inputs)
+                .await?;
+            decisions.push((expected, decision));
+        }
+        Ok(decisions)
+    }
+
     /// The steps that time has made due at `now`, each decided on the state that the one before leaves, and why they
     /// end early, if they do.
     async fn steps(
@@ -434,6 +455,7 @@ impl Billing {
         current: &Subscription,
         now: DateTime<Utc>,
         by: (&Actor, Option<IpAddr>),
+        mut inputs: Option<&mut Inputs>,
     ) -> (Vec<Decision>, Option<Error>) {
         let mut steps: Vec<Decision> = Vec::new();
         while steps.len() < STEPS_MAX {
@@ -442,7 +464,8 @@ impl Billing {
                 break;
             }
             let opened = steps.iter().rev().find_map(|step| step.opened.as_ref());
-            match self.decide(state, &Command::Advance, now, by, opened).await {
+            let step = self.decide(state, &Command::Advance, now, by, opened, inputs.as_deref_mut());
+            match step.await {
                 Ok(step) => steps.push(step),
                 Err(error) => return (steps, Some(error)),
             }
@@ -458,6 +481,7 @@ impl Billing {
         now: DateTime<Utc>,
         (actor, ip): (&Actor, Option<IpAddr>),
         opened: Option<&Invoice>,
+        inputs: Option<&mut Inputs>,
     ) -> Result<Decision, Error> {
         let plan = self.plan_in_force(state.plan_id).await?;
         let needs = subscription::needs(state, command, &plan, now);
@@ -466,6 +490,9 @@ impl Billing {
             None => None,
         };
         let loaded = self.load(state, plan, &needs, usage, opened).await?;
+        if let Some(inputs) = inputs {
+            inputs.see(&loaded)?;
+        }
         let siblings = loaded.siblings();
         let facts = loaded.facts(&siblings);
         Ok(subscription::decide(
@@ -491,7 +518,7 @@ impl Billing {
     }
 
     /// The receipt of a command that was carried out before under the same key.
-    async fn answered(
+    pub(crate) async fn answered(
         &self,
         tenant_id: TenantId,
         request: &Request,
@@ -512,7 +539,7 @@ impl Billing {
     }
 
     /// The answer to a command that was refused: the receipt, if the same command got through meanwhile and is why.
-    async fn refused(
+    pub(crate) async fn refused(
         &self,
         tenant_id: TenantId,
         request: &Request,
@@ -523,7 +550,7 @@ impl Billing {
     }
 
     /// Commits decisions on one subscription together, with the receipt; `None` when somebody else was faster.
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         decisions: Vec<(u64, Decision)>,
         request: &Request,
@@ -669,11 +696,11 @@ pub(crate) fn versioned(current: &Subscription, decisions: Vec<Decision>) -> Vec
         .collect()
 }
 
-fn fingerprint(asked: &impl serde::Serialize) -> Result<Digest, Error> {
+pub(crate) fn fingerprint(asked: &impl serde::Serialize) -> Result<Digest, Error> {
     Ok(Digest::of(to_json(asked)?.as_bytes()))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Internal {
         detail: error.to_string(),
     })

@@ -1,10 +1,14 @@
 //! Why the engine could not do what was asked.
 
 use billing_core::audit::ChainFault;
-use billing_core::id::{IdempotencyKey, InvoiceId, PlanCode, PlanId, SubscriptionId};
+use billing_core::id::{IdempotencyKey, InvoiceId, MeterCode, PlanCode, PlanId, SubscriptionId, TenantId};
 use billing_core::ports::{CommitRefusal, StoreError};
 use billing_core::subscription::Rejection;
+use billing_core::usage::UsageRefusal;
 use billing_core::validate::Faults;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::QuoteInput;
 
 /// Why the engine could not do what was asked. Nothing has changed. When several apply, the first listed is returned.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -27,6 +31,48 @@ pub enum Error {
     UnknownInvoice {
         /// What came.
         id: InvoiceId,
+    },
+    /// Nothing can be used in such a quantity.
+    #[error(transparent)]
+    Quantity(UsageRefusal),
+    /// No subscription of the tenant that is current measures this.
+    #[error("no current subscription of tenant `{tenant_id}` measures `{meter}`")]
+    NotMetered {
+        /// Who.
+        tenant_id: TenantId,
+        /// What.
+        meter: MeterCode,
+    },
+    /// A lease must last for some time, and for a day at most.
+    #[error("a lease must last for more than no time and at most a day, got {lease}")]
+    LeaseLength {
+        /// What came.
+        lease: TimeDelta,
+    },
+    /// A quote is good for some time, and for a day at most.
+    #[error("a quote must be good for more than no time and at most a day, got {valid_for}")]
+    QuoteLength {
+        /// What came.
+        valid_for: TimeDelta,
+    },
+    /// Nothing is due, so there is nothing to quote.
+    #[error("nothing is due, so there is nothing to quote")]
+    NothingToDo,
+    /// The quote is not good now.
+    #[error("the quote is good from {at} until {expires_at}, a day at most; now it is {now}")]
+    QuoteExpired {
+        /// From when on it is good.
+        at: DateTime<Utc>,
+        /// Until when.
+        expires_at: DateTime<Utc>,
+        /// The engine's time.
+        now: DateTime<Utc>,
+    },
+    /// Something that the quote was computed from is another now, so it would charge what it did not show.
+    #[error("the quote does not hold any more, since these have changed: {changed:?}")]
+    QuoteChanged {
+        /// What.
+        changed: Vec<QuoteInput>,
     },
     /// The idempotency key was used for something else.
     #[error("idempotency key `{key}` was used before for another command")]
@@ -94,6 +140,13 @@ impl Error {
             Self::UnknownSubscription { .. }
             | Self::UnknownPlan { .. }
             | Self::UnknownInvoice { .. }
+            | Self::Quantity(_)
+            | Self::NotMetered { .. }
+            | Self::LeaseLength { .. }
+            | Self::QuoteLength { .. }
+            | Self::NothingToDo
+            | Self::QuoteExpired { .. }
+            | Self::QuoteChanged { .. }
             | Self::KeyReused { .. }
             | Self::InvalidPlan { .. }
             | Self::PlanInUse { .. }

@@ -36,8 +36,8 @@ impl Request {
 }
 
 /// What is asked for when a subscription is created.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct NewSubscription {
     /// Whose it will be.
     pub tenant_id: TenantId,

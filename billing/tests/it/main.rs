@@ -3,4 +3,6 @@
 mod concurrency;
 mod engine;
 mod kit;
+mod limits;
+mod quotes;
 mod sweep;

@@ -1,0 +1,341 @@
+//! Limits: asking what a meter still allows, consuming within it, and holding a part of it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use billing_core::calendar::Period;
+use billing_core::id::{IdempotencyKey, MeterCode, SubscriptionId, TenantId};
+use billing_core::limit::{
+    self, Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, LimitAnswer, Reserved, Settled,
+};
+use billing_core::plan::{MeterTerms, Plan};
+use billing_core::subscription::{Rejection, Subscription};
+use billing_core::usage::{UsageEvent, UsageOutcome, UsageRefusal, check_quantity};
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+
+use crate::{Billing, Error, StoreError};
+
+/// What a meter answers, and in which window that is so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitCheck {
+    /// The answer.
+    pub answer: LimitAnswer,
+    /// What is counted together: the limit begins anew at its end.
+    pub window: Period,
+    /// Whose terms they are.
+    pub subscription_id: SubscriptionId,
+}
+
+/// What became of one event of a batch that was to be consumed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a caller must fail to compile when an outcome is added"
+)]
+pub enum ConsumeOutcome {
+    /// Recorded, within the limit.
+    Accepted(LimitCheck),
+    /// Recorded before with the same content; nothing has changed.
+    Duplicate(LimitCheck),
+    /// It would pass the hard limit.
+    OverLimit(LimitCheck),
+    /// No subscription of the tenant that is current measures this.
+    NotMetered,
+    /// It cannot be recorded.
+    Refused(UsageRefusal),
+    /// Not recorded, since another of the batch was not.
+    Withheld,
+}
+
+/// What became of a quantity that was to be held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a caller must fail to compile when an outcome is added"
+)]
+pub enum ReserveOutcome {
+    /// It is held.
+    Held(LimitCheck),
+    /// It was asked for before; nothing has changed.
+    Duplicate(LimitCheck),
+    /// It would pass the hard limit.
+    OverLimit(LimitCheck),
+    /// The key names another lease.
+    KeyReused,
+}
+
+/// A subscription that measures something, with its terms.
+struct Metered {
+    subscription: Subscription,
+    plan: Arc<Plan>,
+}
+
+impl Metered {
+    fn terms(&self, meter: &MeterCode) -> Option<&MeterTerms> {
+        self.plan.meters.get(meter)
+    }
+}
+
+impl Billing {
+    /// Whether the tenant may use `quantity` of `meter` now, what remains, and what there is to be told. Changes nothing,
+    /// so another may be faster: [`consume`](Self::consume) and [`reserve`](Self::reserve) check and record at once.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::Quantity`], [`Error::NotMetered`], [`Error::Store`].
+    pub async fn check_limit(
+        &self,
+        tenant_id: TenantId,
+        meter: &MeterCode,
+        quantity: Decimal,
+    ) -> Result<LimitCheck, Error> {
+        check_quantity(quantity).map_err(Error::Quantity)?;
+        let now = self.now();
+        let metered = self.metered(tenant_id, meter, now).await?;
+        let metered = metered.ok_or_else(|| not_metered(tenant_id, meter))?;
+        let (terms, window) = place(&metered, meter, now)?;
+        let key = CounterKey {
+            tenant_id,
+            meter: meter.clone(),
+            window,
+        };
+        let counter = self.store.counter(&key, now).await?;
+        answer(&metered, terms, window, &counter, quantity)
+    }
+
+    /// Records usage events if all of them stay within their hard limits, and else none: however many callers there are,
+    /// no limit is passed. One answer per event, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: then nothing was recorded. An event that is refused is an answer, not an error.
+    ///
+    /// # Example: the last ten units
+    ///
+    /// ```
+    /// # futures_executor::block_on(async {
+    /// # use billing::core::audit::Actor;
+    /// # use billing::core::id::{IdempotencyKey, MeterCode, TenantId};
+    /// # use billing::core::usage::UsageEvent;
+    /// # use billing::{Billing, ConsumeOutcome, MemoryStore, NewSubscription, Request, SystemClock};
+    /// # use std::sync::Arc;
+    /// # let billing = Billing::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    /// # let plan: billing::core::plan::Plan = serde_json::from_str(r#"{
+    /// #     "id": "00000000-0000-7000-8000-000000000001", "code": "pro", "version": 1, "product": "app", "name": "Pro",
+    /// #     "price": {"minor": 0, "currency": "USD"}, "interval": {"unit": "month", "count": 1}, "is_active": true,
+    /// #     "meters": {"calls": {"hard_limit": "10", "charge": {"per_unit": {"unit_price": "0"}}}}}"#).unwrap();
+    /// # billing.put_plan(&plan).await?;
+    /// # let tenant = TenantId::new(uuid::Uuid::from_u128(1));
+    /// # let request = Request::new(IdempotencyKey::new("create").unwrap(), Actor::System);
+    /// # billing.create(&request, &NewSubscription::new(tenant, plan.id)).await?;
+    /// let event = |key: &str, quantity: i64| UsageEvent {
+    ///     idempotency_key: IdempotencyKey::new(key).unwrap(),
+    ///     tenant_id: tenant,
+    ///     meter: MeterCode::new("calls").unwrap(),
+    ///     quantity: quantity.into(),
+    ///     occurred_at: billing.now(),
+    ///     properties: Default::default(),
+    /// };
+    /// let outcomes = billing.consume(vec![event("a", 8)]).await?;
+    /// assert!(matches!(&outcomes[0], ConsumeOutcome::Accepted(_)));
+    ///
+    /// // Three more do not pass, so the one that would is withheld too.
+    /// let outcomes = billing.consume(vec![event("b", 1), event("c", 2)]).await?;
+    /// assert_eq!(outcomes[0], ConsumeOutcome::Withheld);
+    /// assert!(matches!(&outcomes[1], ConsumeOutcome::OverLimit(check) if check.answer.remaining == Some(1.into())));
+    /// # Ok::<(), billing::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn consume(&self, events: Vec<UsageEvent>) -> Result<Vec<ConsumeOutcome>, Error> {
+        let now = self.now();
+        let mut known: HashMap<(TenantId, MeterCode), Option<Metered>> = HashMap::new();
+        for event in &events {
+            if let Entry::Vacant(place) = known.entry((event.tenant_id, event.meter.clone())) {
+                place.insert(self.metered(event.tenant_id, &event.meter, now).await?);
+            }
+        }
+        let metered = |event: &UsageEvent| {
+            let found = known.get(&(event.tenant_id, event.meter.clone()));
+            found.and_then(Option::as_ref)
+        };
+        let refusals: Vec<_> = events
+            .iter()
+            .map(|event| match event.check(now) {
+                Err(refusal) => Some(ConsumeOutcome::Refused(refusal)),
+                Ok(()) => metered(event).is_none().then_some(ConsumeOutcome::NotMetered),
+            })
+            .collect();
+        if refusals.iter().any(Option::is_some) {
+            return Ok(refusals
+                .into_iter()
+                .map(|refusal| refusal.unwrap_or(ConsumeOutcome::Withheld))
+                .collect());
+        }
+        let mut batch = Vec::with_capacity(events.len());
+        for event in &events {
+            let Some(metered) = metered(event) else { continue };
+            let (terms, window) = place(metered, &event.meter, event.occurred_at)?;
+            batch.push(Consumption {
+                event: event.clone(),
+                window,
+                hard_limit: terms.hard_limit,
+            });
+        }
+        let consumed = self.store.consume(batch, now).await?;
+        events
+            .iter()
+            .zip(consumed)
+            .map(|(event, consumed)| {
+                let check = |counter: &Counter, quantity: Decimal| match metered(event) {
+                    Some(metered) => {
+                        let (terms, window) = place(metered, &event.meter, event.occurred_at)?;
+                        answer(metered, terms, window, counter, quantity)
+                    }
+                    None => Err(not_metered(event.tenant_id, &event.meter)),
+                };
+                Ok(match consumed {
+                    Consumed::Accepted(counter) => ConsumeOutcome::Accepted(check(&counter, event.quantity)?),
+                    Consumed::Duplicate(counter) => {
+                        ConsumeOutcome::Duplicate(check(&counter, Decimal::ZERO)?)
+                    }
+                    Consumed::OverLimit(counter) => {
+                        ConsumeOutcome::OverLimit(check(&counter, event.quantity)?)
+                    }
+                    Consumed::Refused(refusal) => ConsumeOutcome::Refused(refusal),
+                    Consumed::Withheld => ConsumeOutcome::Withheld,
+                })
+            })
+            .collect()
+    }
+
+    /// Holds `quantity` of `meter` for as long as `lease`, if it stays within the hard limit: for work whose real quantity
+    /// is known when it is done. The lease then is [settled](Self::settle) or [released](Self::release); what is
+    /// neither frees itself.
+    ///
+    /// # Errors
+    ///
+    /// In order: [`Error::Quantity`], [`Error::LeaseLength`] for a lease of no time or of more than a day,
+    /// [`Error::NotMetered`], [`Error::Store`].
+    pub async fn reserve(
+        &self,
+        tenant_id: TenantId,
+        key: &IdempotencyKey,
+        meter: &MeterCode,
+        quantity: Decimal,
+        lease: TimeDelta,
+    ) -> Result<ReserveOutcome, Error> {
+        check_quantity(quantity).map_err(Error::Quantity)?;
+        let now = self.now();
+        let in_range = lease > TimeDelta::zero() && lease <= TimeDelta::days(1);
+        let expires_at = now.checked_add_signed(lease).filter(|_| in_range);
+        let expires_at = expires_at.ok_or(Error::LeaseLength { lease })?;
+        let metered = self.metered(tenant_id, meter, now).await?;
+        let metered = metered.ok_or_else(|| not_metered(tenant_id, meter))?;
+        let (terms, window) = place(&metered, meter, now)?;
+        let lease = Lease {
+            tenant_id,
+            key: key.clone(),
+            meter: meter.clone(),
+            window,
+            quantity,
+            expires_at,
+        };
+        let check = |counter: &Counter, quantity| answer(&metered, terms, window, counter, quantity);
+        Ok(match self.store.reserve(lease, terms.hard_limit, now).await? {
+            Reserved::Held(counter) => ReserveOutcome::Held(check(&counter, quantity)?),
+            Reserved::Duplicate(counter) => ReserveOutcome::Duplicate(check(&counter, Decimal::ZERO)?),
+            Reserved::OverLimit(counter) => ReserveOutcome::OverLimit(check(&counter, quantity)?),
+            Reserved::KeyReused => ReserveOutcome::KeyReused,
+        })
+    }
+
+    /// Ends the lease whose tenant and key the event has, and records what was really used: also when that is more than
+    /// was held, and when the lease was over, since it was used all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]. An event that is refused is an answer, not an error.
+    pub async fn settle(&self, event: UsageEvent) -> Result<Settled, Error> {
+        let now = self.now();
+        if let Err(refusal) = event.check(now) {
+            return Ok(Settled::Recorded(UsageOutcome::Refused(refusal)));
+        }
+        Ok(self.store.settle(event, now).await?)
+    }
+
+    /// Ends a lease without usage; `false` when there is none, or it has ended before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn release(&self, tenant_id: TenantId, key: &IdempotencyKey) -> Result<bool, Error> {
+        Ok(self.store.release(tenant_id, key).await?)
+    }
+
+    /// Recounts what the store keeps for limit checks from the tenant's events, puts right what is wrong, and returns it:
+    /// nothing, unless somebody wrote past the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn recount_usage(&self, tenant_id: TenantId) -> Result<Vec<CounterFault>, Error> {
+        Ok(self.store.recount(tenant_id).await?)
+    }
+
+    /// The tenant's subscription that measures `meter` and is current at `now`: there is at most one.
+    async fn metered(
+        &self,
+        tenant_id: TenantId,
+        meter: &MeterCode,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Metered>, Error> {
+        for subscription in self.store.subscriptions_of(tenant_id).await? {
+            let plan = self.plan_in_force(subscription.plan_id).await?;
+            if limit::terms(&subscription, &plan, meter, now).is_some() {
+                return Ok(Some(Metered { subscription, plan }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn not_metered(tenant_id: TenantId, meter: &MeterCode) -> Error {
+    Error::NotMetered {
+        tenant_id,
+        meter: meter.clone(),
+    }
+}
+
+/// The terms of a meter, and the window that counts at `at`.
+fn place<'a>(
+    metered: &'a Metered,
+    meter: &MeterCode,
+    at: DateTime<Utc>,
+) -> Result<(&'a MeterTerms, Period), Error> {
+    let subscription = &metered.subscription;
+    let terms = metered
+        .terms(meter)
+        .ok_or_else(|| not_metered(subscription.tenant_id, meter))?;
+    let window =
+        limit::window(subscription, metered.plan.interval, terms.reset, at).map_err(Rejection::from)?;
+    Ok((terms, window))
+}
+
+fn answer(
+    metered: &Metered,
+    terms: &MeterTerms,
+    window: Period,
+    counter: &Counter,
+    quantity: Decimal,
+) -> Result<LimitCheck, Error> {
+    let answer = limit::check(terms, counter, quantity).map_err(|overflow| StoreError::Internal {
+        detail: overflow.to_string(),
+    })?;
+    Ok(LimitCheck {
+        answer,
+        window,
+        subscription_id: metered.subscription.id,
+    })
+}
