@@ -678,6 +678,12 @@ fn first_at_or_past(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     Some(utc.and_utc())
 }
 
+/// How many midnights of `zone` lie after `start` and at or before `end`: how many days later the calendar shows.
+pub(crate) fn midnights(start: DateTime<Utc>, end: DateTime<Utc>, zone: Tz) -> i64 {
+    let date = |t: DateTime<Utc>| to_local(t, zone).unwrap_or_else(|| t.naive_utc()).date();
+    date(end).signed_duration_since(date(start)).num_days()
+}
+
 /// From `start` to `end`, each cut to whole microseconds, so that what follows each other adds up.
 pub(crate) const fn microseconds(start: DateTime<Utc>, end: DateTime<Utc>) -> i64 {
     end.timestamp_micros().saturating_sub(start.timestamp_micros())

@@ -225,6 +225,8 @@ pub enum ProrationRule {
     /// By the exact time elapsed over the whole period.
     #[default]
     Second,
+    /// By whole days of the billing zone; the day of a change belongs to the new plan.
+    Day,
     /// Not at all: nothing is credited, and what is new is free until the period is over.
     None,
 }

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use billing_core::calendar::{Anchor, Interval, MonthEnd, Period, parse_zone};
 use billing_core::charge::{ChargeModel, RatingError, Used};
-use billing_core::money::{Currency, Exact, MoneyError, Rounding};
+use billing_core::limit::{self, Counter, LimitWarning};
+use billing_core::money::{Currency, Exact, Money, MoneyError, Rounding};
+use billing_core::plan::{MeterTerms, ProrationRule};
+use billing_core::proration::{self, ShareUnit};
 use billing_core::rating::{PeriodTerms, rate};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,7 +30,13 @@ struct File {
 type Run = fn(Value) -> Result<(), String>;
 
 /// The formats there are, and how many cases of each there are at least, so that none is lost unseen.
-const KINDS: [(&str, Run, usize); 1] = [("charge_models", charge_model, 250)];
+const KINDS: [(&str, Run, usize); 5] = [
+    ("charge_models", charge_model, 250),
+    ("periods", periods, 60),
+    ("proration", proration, 50),
+    ("allocation", allocation, 25),
+    ("limits", limits, 50),
+];
 
 #[test]
 fn every_vector_holds() {
@@ -160,6 +171,156 @@ fn charge_model(case: Value) -> Result<(), String> {
         return Err(format!("an explanation of {} bytes", rated.explanation.len()));
     }
     Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeriodsCase {
+    #[serde(rename = "name")]
+    _name: String,
+    anchor: DateTime<Utc>,
+    zone: String,
+    #[serde(default)]
+    month_end: MonthEnd,
+    interval: Interval,
+    boundaries: Vec<Boundary>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Boundary {
+    index: u32,
+    at: DateTime<Utc>,
+}
+
+fn periods(case: Value) -> Result<(), String> {
+    let case: PeriodsCase = serde_json::from_value(case).map_err(|error| error.to_string())?;
+    let anchor = Anchor {
+        at: case.anchor,
+        zone: parse_zone(&case.zone).map_err(|error| error.to_string())?,
+        month_end: case.month_end,
+    };
+    for Boundary { index, at } in case.boundaries {
+        let found = anchor
+            .boundary(case.interval, index)
+            .map_err(|error| error.to_string())?;
+        same(&format!("boundary {index}"), Some(at), Some(found))?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProrationCase {
+    #[serde(rename = "name")]
+    _name: String,
+    amount: Money,
+    period: Period,
+    at: DateTime<Utc>,
+    rule: ProrationRule,
+    zone: String,
+    #[serde(default)]
+    rounding: Rounding,
+    expect: ProrationExpectation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProrationExpectation {
+    part: i64,
+    whole: i64,
+    unit: String,
+    unused: i64,
+    used: i64,
+}
+
+fn proration(case: Value) -> Result<(), String> {
+    let case: ProrationCase = serde_json::from_value(case).map_err(|error| error.to_string())?;
+    let zone = parse_zone(&case.zone).map_err(|error| error.to_string())?;
+    let share = proration::left(case.period, case.at, case.rule, zone);
+    let unit = match share.unit {
+        ShareUnit::Microsecond => "microsecond",
+        ShareUnit::Day => "day",
+    };
+    let unused = share
+        .of(case.amount, case.rounding)
+        .map_err(|error| error.to_string())?;
+    let used = case
+        .amount
+        .checked_sub(unused)
+        .map_err(|error| error.to_string())?;
+    let expect = case.expect;
+    same("unit", Some(expect.unit.as_str()), Some(unit))?;
+    same(
+        "share",
+        Some((expect.part, expect.whole)),
+        Some((share.part, share.whole)),
+    )?;
+    same(
+        "unused and used",
+        Some((expect.unused, expect.used)),
+        Some((unused.minor, used.minor)),
+    )
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllocationCase {
+    #[serde(rename = "name")]
+    _name: String,
+    amount: Money,
+    weights: Vec<u64>,
+    expect: Vec<i64>,
+}
+
+fn allocation(case: Value) -> Result<(), String> {
+    let case: AllocationCase = serde_json::from_value(case).map_err(|error| error.to_string())?;
+    let parts = case
+        .amount
+        .allocate(&case.weights)
+        .map_err(|error| error.to_string())?;
+    let parts: Vec<i64> = parts.iter().map(|part| part.minor).collect();
+    same("parts", Some(case.expect), Some(parts))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitCase {
+    #[serde(rename = "name")]
+    _name: String,
+    terms: serde_json::Map<String, Value>,
+    used: Decimal,
+    reserved: Decimal,
+    quantity: Decimal,
+    expect: LimitExpectation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitExpectation {
+    allowed: bool,
+    remaining: Option<Decimal>,
+    fraction: Option<Decimal>,
+    warnings: Vec<LimitWarning>,
+}
+
+fn limits(case: Value) -> Result<(), String> {
+    let mut case: LimitCase = serde_json::from_value(case).map_err(|error| error.to_string())?;
+    // What it costs says nothing of its limits.
+    let free = serde_json::json!({ "per_unit": { "unit_price": "0" } });
+    case.terms.insert("charge".into(), free);
+    let terms: MeterTerms = serde_json::from_value(case.terms.into()).map_err(|error| error.to_string())?;
+    let counter = Counter {
+        used: case.used,
+        reserved: case.reserved,
+        events: 0,
+    };
+    let answer = limit::check(&terms, &counter, case.quantity).map_err(|error| error.to_string())?;
+    let expect = case.expect;
+    same("allowed", Some(expect.allowed), Some(answer.allowed))?;
+    same("remaining", Some(expect.remaining), Some(answer.remaining))?;
+    same("fraction", Some(expect.fraction), Some(answer.fraction))?;
+    same("warnings", Some(expect.warnings), Some(answer.warnings))
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(

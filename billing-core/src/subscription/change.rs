@@ -140,7 +140,7 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
     // Without proration the old plan keeps the period, also when its price is due at the end.
     let served_until = match plan.proration {
         ProrationRule::None if now > term.period.start => term.period.end,
-        ProrationRule::None | ProrationRule::Second => now,
+        ProrationRule::None | ProrationRule::Second | ProrationRule::Day => now,
     };
     lines.extend(draft.arrears_line(plan, term, served_until)?);
     lines.extend(draft.usage_lines(plan, Some(term), now)?);
@@ -156,7 +156,12 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
         draft.next_period()?
     };
     let charge = if same_interval {
-        draft.proration_charge(target, period)?
+        // What was bought until now and what is bought from now on are counted alike, so that nothing is paid for twice.
+        let rule = match (plan.proration, target.proration) {
+            (_, ProrationRule::None) => ProrationRule::None,
+            (ProrationRule::None, rule) | (rule, _) => rule,
+        };
+        draft.proration_charge(target, period, rule)?
     } else {
         draft.advance_line(period)
     };

@@ -1,7 +1,6 @@
 //! The lines of an invoice: recurring prices, usage, proration.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -14,12 +13,18 @@ use crate::charge::{RatingError, Used};
 use crate::invoice::{InvoiceLine, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::Debit;
-use crate::plan::{BillingTiming, Plan};
+use crate::plan::{BillingTiming, Plan, ProrationRule};
+use crate::proration::Share;
 use crate::rating::PeriodTerms;
 use crate::usage::add_quantities;
 use crate::{proration, rating};
 
 impl Draft<'_> {
+    /// The part of `period` that is left at `at`, by the rule of `plan`.
+    pub(super) fn left(&self, period: Period, at: DateTime<Utc>, plan: &Plan) -> Share {
+        proration::left(period, at, plan.proration, self.next.anchor.zone)
+    }
+
     /// The price of a period that begins, if the plan bills in advance and has a price.
     pub(super) fn advance_line(&self, period: Period) -> Option<InvoiceLine> {
         let plan = self.plan;
@@ -57,21 +62,20 @@ impl Draft<'_> {
         };
         // Used is what was left at the change minus what is left now: exact parts of the whole period. Without
         // proration only a period that was served to its end is due.
-        let (at_start, length) = proration::left(whole, term.plan_since, plan.proration);
-        let (at_end, _) = match plan.proration {
-            crate::plan::ProrationRule::Second => proration::left(whole, until, plan.proration),
-            crate::plan::ProrationRule::None if until >= whole.end => (0, length),
-            crate::plan::ProrationRule::None => (at_start, length),
+        let at_start = self.left(whole, term.plan_since, plan);
+        let used = match plan.proration {
+            ProrationRule::Second | ProrationRule::Day => at_start.without(self.left(whole, until, plan)),
+            ProrationRule::None if until >= whole.end => at_start,
+            ProrationRule::None => at_start.without(at_start),
         };
-        let used = at_start.saturating_sub(at_end);
-        let amount = plan.price.fraction(used, length, plan.rounding)?;
+        let amount = used.of(plan.price, plan.rounding)?;
         if amount.is_zero() {
             return Ok(None);
         }
-        let explanation = if used == length {
+        let explanation = if used.part == used.whole {
             explain(format_args!("{} for {}", plan.price, plan.interval))
         } else {
-            explain(format_args!("{} x {}", plan.price, Share(used, length)))
+            explain(format_args!("{} x {used}", plan.price))
         };
         Ok(Some(price_line(
             LineKind::RecurringInArrears,
@@ -82,26 +86,27 @@ impl Draft<'_> {
         )))
     }
 
-    /// The price of what is left of `period` from now on.
+    /// The price of what is left of `period` from now on, by `rule`.
     pub(super) fn proration_charge(
         &self,
         plan: &Plan,
         period: Period,
+        rule: ProrationRule,
     ) -> Result<Option<InvoiceLine>, Rejection> {
         match plan.timing {
             BillingTiming::InArrears => return Ok(None),
             BillingTiming::InAdvance => {}
         }
         let now = self.now();
-        let (left, length) = proration::left(period, now, plan.proration);
-        let amount = plan.price.fraction(left, length, plan.rounding)?;
+        let left = proration::left(period, now, rule, self.next.anchor.zone);
+        let amount = left.of(plan.price, plan.rounding)?;
         let Ok(rest) = Period::new(now, period.end) else {
             return Ok(None);
         };
         if amount.is_zero() {
             return Ok(None);
         }
-        let explanation = explain(format_args!("{} x {}", plan.price, Share(left, length)));
+        let explanation = explain(format_args!("{} x {left}", plan.price));
         Ok(Some(price_line(
             LineKind::ProrationCharge,
             plan,
@@ -120,15 +125,15 @@ impl Draft<'_> {
     ) -> Result<(), Rejection> {
         let now = self.now();
         for debit in debits {
-            let (left, length) = proration::left(debit.period, now, plan.proration);
-            let unused = debit.amount.fraction(left, length, plan.rounding)?;
+            let left = self.left(debit.period, now, plan);
+            let unused = left.of(debit.amount, plan.rounding)?;
             let Ok(rest) = Period::new(now.max(debit.period.start), debit.period.end) else {
                 continue;
             };
             if unused.is_zero() {
                 continue;
             }
-            let explanation = explain(format_args!("unused {} x {}", debit.amount, Share(left, length)));
+            let explanation = explain(format_args!("unused {} x {left}", debit.amount));
             let mut line = price_line(
                 LineKind::ProrationCredit,
                 plan,
@@ -252,28 +257,5 @@ fn price_line(
         amount,
         explanation,
         source: None,
-    }
-}
-
-/// A part of a period in seconds where both are whole, else in microseconds.
-struct Share(i64, i64);
-
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SECOND: i64 = 1_000_000;
-        let seconds = |micros: i64| {
-            let seconds = micros.checked_div(SECOND)?;
-            (seconds.checked_mul(SECOND) == Some(micros)).then_some(seconds)
-        };
-        let (part, whole, unit) = match (seconds(self.0), seconds(self.1)) {
-            (Some(part), Some(whole)) => (part, whole, " s"),
-            (Some(_) | None, Some(_) | None) => (self.0, self.1, " us"),
-        };
-        let mut buffer = itoa::Buffer::new();
-        for text in [buffer.format(part), unit, " / "] {
-            f.write_str(text)?;
-        }
-        f.write_str(buffer.format(whole))?;
-        f.write_str(unit)
     }
 }

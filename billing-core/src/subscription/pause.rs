@@ -12,7 +12,6 @@ use crate::audit::{AuditAction, Details};
 use crate::calendar::{CalendarError, IntervalUnit, Period};
 use crate::invoice::InvoiceKind;
 use crate::payment::Debit;
-use crate::proration;
 
 pub(super) fn pause(
     draft: &mut Draft<'_>,
@@ -78,8 +77,9 @@ fn paused_now(
         UnusedOnPause::Carry => {
             let mut debits = Vec::new();
             for debit in &term.debits {
-                let amount =
-                    proration::unused(debit.amount, debit.period, now, plan.proration, plan.rounding)?;
+                let amount = draft
+                    .left(debit.period, now, plan)
+                    .of(debit.amount, plan.rounding)?;
                 debits.push(Debit { amount, ..*debit });
             }
             let left_micros = term

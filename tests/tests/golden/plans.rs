@@ -43,7 +43,11 @@ fn plans() {
     );
     golden(
         "proration_rule",
-        &[("second", ProrationRule::Second), ("none", ProrationRule::None)],
+        &[
+            ("second", ProrationRule::Second),
+            ("day", ProrationRule::Day),
+            ("none", ProrationRule::None),
+        ],
     );
     golden("aggregation", &[("sum", Aggregation::Sum)]);
     let features = [

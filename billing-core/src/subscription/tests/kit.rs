@@ -33,6 +33,8 @@ pub(super) const TRIAL_THEN_END: PlanId = PlanId::new(Uuid::from_u128(8));
 pub(super) const PREPAID: PlanId = PlanId::new(Uuid::from_u128(9));
 pub(super) const UNPRORATED: PlanId = PlanId::new(Uuid::from_u128(10));
 pub(super) const UNPRORATED_ARREARS: PlanId = PlanId::new(Uuid::from_u128(11));
+pub(super) const BY_DAY: PlanId = PlanId::new(Uuid::from_u128(14));
+pub(super) const BY_DAY_PRO: PlanId = PlanId::new(Uuid::from_u128(15));
 pub(super) const ARREARS_PRO: PlanId = PlanId::new(Uuid::from_u128(12));
 pub(super) const FREE_METERED: PlanId = PlanId::new(Uuid::from_u128(13));
 
@@ -164,6 +166,15 @@ pub(super) fn catalog() -> Arc<BTreeMap<PlanId, Plan>> {
             proration: ProrationRule::None,
             timing: BillingTiming::InArrears,
             ..basic(UNPRORATED_ARREARS)
+        },
+        Plan {
+            proration: ProrationRule::Day,
+            ..basic(BY_DAY)
+        },
+        Plan {
+            price: usd(62_00),
+            proration: ProrationRule::Day,
+            ..basic(BY_DAY_PRO)
         },
         Plan {
             price: usd(62_00),

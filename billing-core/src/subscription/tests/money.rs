@@ -193,6 +193,57 @@ fn without_proration_the_old_plan_keeps_its_period() {
     );
 }
 
+/// On the 11th at three in the afternoon and on the 21st at nine: 10 days of the one, 10 of the other, 11 of the first.
+#[test]
+fn by_the_day_the_day_of_a_change_belongs_to_the_new_plan() {
+    let (first, second) = ("2026-03-11T15:00:00Z", "2026-03-21T09:00:00Z");
+    let mut account = Account::on(BY_DAY, MARCH);
+    account.pay(MARCH).must(first, &change(BY_DAY_PRO, When::Now));
+    assert_eq!(
+        account.lines(),
+        [(ProrationCredit, -21_00), (ProrationCharge, 42_00)]
+    );
+    let explanations: vec::Vec<_> = account
+        .last()
+        .lines
+        .iter()
+        .map(|line| line.explanation.clone())
+        .collect();
+    assert_eq!(
+        explanations,
+        ["unused 31.00 USD x 21 d / 31 d", "62.00 USD x 21 d / 31 d"]
+    );
+    account.pay(first).must(second, &change(BY_DAY, When::Now));
+    assert_eq!(
+        account.lines(),
+        [
+            (ProrationCredit, -22_00),
+            (ProrationCharge, 11_00),
+            (CreditCarried, 11_00)
+        ]
+    );
+}
+
+/// Counted by the rule of the plan in force, both ways: no hour is paid for twice or given away.
+#[test]
+fn a_change_between_rules_counts_what_is_credited_and_what_is_charged_alike() {
+    let at = "2026-03-11T12:00:00Z";
+    for (from, to, left) in [
+        (BASIC, BY_DAY_PRO, "1771200 s / 2678400 s"),
+        (BY_DAY, PRO, "21 d / 31 d"),
+    ] {
+        let mut account = Account::on(from, MARCH);
+        account.pay(MARCH).must(at, &change(to, When::Now));
+        let lines = &account.last().lines;
+        let explanations: vec::Vec<_> = lines.iter().map(|line| line.explanation.as_str()).collect();
+        let (unused, rest) = (
+            std::format!("unused 31.00 USD x {left}"),
+            std::format!("62.00 USD x {left}"),
+        );
+        assert_eq!(explanations, [unused, rest]);
+    }
+}
+
 /// Whoever changed the plan inside each period was never charged: the old plan was not served to the end of the
 /// period, the new one not from its start.
 #[test]

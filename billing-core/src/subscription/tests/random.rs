@@ -14,7 +14,7 @@ use crate::calendar::MonthEnd;
 use crate::payment::PaymentOutcome;
 use crate::retry::DeclineClass;
 
-const PLANS: [PlanId; 13] = [
+const PLANS: [PlanId; 15] = [
     BASIC,
     PRO,
     YEARLY,
@@ -25,6 +25,8 @@ const PLANS: [PlanId; 13] = [
     TRIAL_THEN_END,
     PREPAID,
     UNPRORATED,
+    BY_DAY,
+    BY_DAY_PRO,
     UNPRORATED_ARREARS,
     ARREARS_PRO,
     FREE_METERED,
