@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::calendar::{self, Anchor, CalendarError, Interval, Period};
+use crate::calendar::{self, CalendarError, Interval, IntervalUnit, Period};
 use crate::id::{IdempotencyKey, MeterCode, TenantId};
 use crate::plan::{LimitReset, MeterTerms, Plan};
 use crate::subscription::{Standing, State, Subscription};
@@ -98,7 +98,8 @@ pub struct LimitWarning {
     pub mark: LimitMark,
     /// The quantity at which it stands.
     pub at: Decimal,
-    /// Whether it is this quantity that reaches it: of all callers in a window just one is told so, and can send word.
+    /// Whether it is this quantity that reaches it. Of those who consume in a window just one is told so and can send word,
+    /// unless what it counted was only held and is released.
     pub crossed: bool,
 }
 
@@ -208,18 +209,25 @@ pub fn terms<'a>(
 
 /// The window of `at` in which a meter of `subscription` is counted.
 ///
-/// `interval` is that of the plan in force. With [`LimitReset::BillingPeriod`] it is the period that contains `at`: the
-/// trial counts as one, and so does the time before a first period.
+/// `interval` is that of the plan in force. With [`LimitReset::BillingPeriod`] it is the period that contains `at`, and the
+/// trial counts as one. Time before the anchor, which a change may have moved, goes by the calendar of the billing zone, by
+/// months at most: which periods there were is not known any more.
 ///
 /// # Errors
 ///
-/// [`CalendarError`], also when `at` lies before the subscription.
+/// [`CalendarError`]: [`BeforeAnchor`](CalendarError::BeforeAnchor) when `at` lies before the subscription.
 pub fn window(
     subscription: &Subscription,
     interval: Interval,
     reset: LimitReset,
     at: DateTime<Utc>,
 ) -> Result<Period, CalendarError> {
+    if at < subscription.created_at {
+        return Err(CalendarError::BeforeAnchor {
+            instant: at,
+            anchor: subscription.created_at,
+        });
+    }
     match reset {
         LimitReset::Calendar(interval) => calendar::calendar_period(interval, subscription.anchor.zone, at),
         LimitReset::BillingPeriod => billing_period(subscription, interval, at),
@@ -231,30 +239,38 @@ fn billing_period(
     interval: Interval,
     at: DateTime<Utc>,
 ) -> Result<Period, CalendarError> {
-    if let Some(term) = subscription.term()
-        && term.period.contains(at)
-    {
-        return Ok(term.period);
+    let term = subscription.term().map(|term| term.period);
+    if let Some(term) = term.filter(|term| term.contains(at)) {
+        return Ok(term);
     }
-    let anchor: Anchor = subscription.anchor;
+    let anchor = subscription.anchor;
     if at >= anchor.at {
         return anchor.period(interval, anchor.index_at(interval, at)?);
     }
-    let start = match &subscription.state {
-        State::Trial(trial) => trial.trial_starts_at,
-        State::Pending(_)
+    match &subscription.state {
+        State::Trial(trial) if at >= trial.trial_starts_at => Period::new(trial.trial_starts_at, anchor.at),
+        State::Trial(_)
+        | State::Pending(_)
         | State::Active(_)
         | State::Expired(_)
         | State::Suspended(_)
-        | State::Canceled(_) => subscription.created_at,
-    };
-    if at < start {
-        return Err(CalendarError::BeforeAnchor {
-            instant: at,
-            anchor: start,
-        });
+        | State::Canceled(_) => {
+            let step = match interval.unit {
+                IntervalUnit::Day | IntervalUnit::Week => interval,
+                IntervalUnit::Month | IntervalUnit::Year => Interval::MONTHLY,
+            };
+            let around = calendar::calendar_period(step, anchor.zone, at)?;
+            let begun = term.map_or(anchor.at, |term| term.start.min(anchor.at));
+            Period::new(
+                around.start.max(subscription.created_at),
+                if at < begun {
+                    around.end.min(begun)
+                } else {
+                    around.end.min(anchor.at)
+                },
+            )
+        }
     }
-    Period::new(start, anchor.at)
 }
 
 /// An event that is recorded only if it stays within its limit.
@@ -338,9 +354,11 @@ pub struct Lease {
 pub enum Reserved {
     /// It is held. The counter as it was before.
     Held(Counter),
-    /// Its key is taken by a lease of the same meter and quantity, whatever became of that; nothing has changed.
+    /// It is held already; nothing has changed.
     Duplicate(Counter),
-    /// Its key is taken by another lease.
+    /// It was held, and was settled, released, or over since: nothing is held.
+    Ended,
+    /// Its key is taken by another lease, or by an event.
     KeyReused,
     /// It would pass the hard limit. The counter as it is.
     OverLimit(Counter),

@@ -180,7 +180,8 @@ pub trait Store: Send + Sync + Debug {
         now: DateTime<Utc>,
     ) -> PortFuture<'_, Result<Reserved, StoreError>>;
 
-    /// Ends the lease that has the event's tenant and key, and records the event.
+    /// Ends the lease that has the event's tenant and key, and records the event. A lease is remembered for a week at least
+    /// after its time is over.
     fn settle(&self, event: UsageEvent, now: DateTime<Utc>) -> PortFuture<'_, Result<Settled, StoreError>>;
 
     /// Ends a lease without usage; `false` when there is none, or it was settled or released before.

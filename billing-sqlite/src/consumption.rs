@@ -59,8 +59,8 @@ pub(crate) fn consume(
 /// What the batch would have done so far.
 #[derive(Debug, Default)]
 struct Check<'a> {
-    counters: HashMap<(TenantId, &'a MeterCode, Period), Counter>,
-    events: HashMap<(TenantId, &'a IdempotencyKey), &'a UsageEvent>,
+    counters: HashMap<(TenantId, &'a MeterCode), Vec<(Period, Counter)>>,
+    accepted: HashMap<(TenantId, &'a IdempotencyKey), &'a UsageEvent>,
 }
 
 impl<'a> Check<'a> {
@@ -71,20 +71,9 @@ impl<'a> Check<'a> {
         now: DateTime<Utc>,
     ) -> Result<Consumed, StoreError> {
         let event = prepared.event.event();
-        let place = (event.tenant_id, &event.meter, prepared.window);
-        let counter = match self.counters.get(&place) {
-            Some(counter) => *counter,
-            None => {
-                let key = CounterKey {
-                    tenant_id: event.tenant_id,
-                    meter: event.meter.clone(),
-                    window: prepared.window,
-                };
-                counters::open(connection, &key, now)?
-            }
-        };
+        let counter = self.counter(connection, event, prepared.window, now)?;
         let key = (event.tenant_id, &event.idempotency_key);
-        let known = match self.events.get(&key) {
+        let known = match self.accepted.get(&key) {
             Some(known) => Some((*known).clone()),
             None => find(connection, event)?,
         };
@@ -100,13 +89,48 @@ impl<'a> Check<'a> {
         {
             return Ok(Consumed::OverLimit(counter));
         }
-        self.events.insert(key, event);
-        let after = Counter {
-            used: add_quantities(counter.used, event.quantity).map_err(overflow)?,
-            events: counter.events.saturating_add(1),
-            ..counter
-        };
-        self.counters.insert(place, after);
+        self.accepted.insert(key, event);
+        let windows = self.counters.get_mut(&(event.tenant_id, &event.meter));
+        for (window, counter) in windows.into_iter().flatten() {
+            if window.contains(event.occurred_at) {
+                count(counter, event)?;
+            }
+        }
         Ok(Consumed::Accepted(counter))
     }
+
+    /// The counter of a window, what was accepted of the batch so far included.
+    fn counter(
+        &mut self,
+        connection: &Connection,
+        event: &'a UsageEvent,
+        window: Period,
+        now: DateTime<Utc>,
+    ) -> Result<Counter, StoreError> {
+        let windows = self.counters.entry((event.tenant_id, &event.meter)).or_default();
+        if let Some((_, counter)) = windows.iter().find(|(known, _)| *known == window) {
+            return Ok(*counter);
+        }
+        let key = CounterKey {
+            tenant_id: event.tenant_id,
+            meter: event.meter.clone(),
+            window,
+        };
+        let mut counter = counters::open(connection, &key, now)?;
+        for accepted in self.accepted.values() {
+            if (accepted.tenant_id, &accepted.meter) == (event.tenant_id, &event.meter)
+                && window.contains(accepted.occurred_at)
+            {
+                count(&mut counter, accepted)?;
+            }
+        }
+        windows.push((window, counter));
+        Ok(counter)
+    }
+}
+
+fn count(counter: &mut Counter, event: &UsageEvent) -> Result<(), StoreError> {
+    counter.used = add_quantities(counter.used, event.quantity).map_err(overflow)?;
+    counter.events = counter.events.saturating_add(1);
+    Ok(())
 }

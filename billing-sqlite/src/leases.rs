@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use crate::column::{instant, micros, text};
 use crate::counters;
 use crate::error::{damaged, overflow, store_error};
-use crate::usage::{Recordable, quantity, record};
+use crate::usage::{Recordable, find, is_recorded, quantity, record};
 
 /// How long a lease is remembered after it was over.
 const REMEMBERED_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -40,8 +40,9 @@ pub(crate) fn held(
     key: &CounterKey,
     now: DateTime<Utc>,
 ) -> Result<Decimal, StoreError> {
+    // In every window in which it can still be settled, not just in that in which it was asked for.
     let sql = "SELECT quantity FROM usage_leases WHERE tenant_id = ?1 AND meter = ?2 AND state = 'held' \
-         AND expires_at > ?3 AND starts_at = ?4 AND ends_at = ?5";
+         AND expires_at > max(?3, ?4) AND starts_at < ?5";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = statement
         .query(params![
@@ -71,13 +72,16 @@ pub(crate) fn reserve(
         window: lease.window,
     };
     let counter = counters::open(connection, &key, now)?;
-    if let Some((known, _)) = known(connection, lease.tenant_id, &lease.key)? {
+    if let Some((known, state)) = known(connection, lease.tenant_id, &lease.key)? {
         let is_same = (&known.meter, known.quantity) == (&lease.meter, lease.quantity);
-        return Ok(if is_same {
-            Reserved::Duplicate(counter)
-        } else {
-            Reserved::KeyReused
+        return Ok(match state {
+            _ if !is_same => Reserved::KeyReused,
+            State::Held if known.expires_at > now => Reserved::Duplicate(counter),
+            State::Held | State::Settled | State::Released => Reserved::Ended,
         });
+    }
+    if is_recorded(connection, lease.tenant_id, &lease.key)? {
+        return Ok(Reserved::KeyReused);
     }
     if !counter.admits(lease.quantity, hard_limit).map_err(overflow)? {
         return Ok(Reserved::OverLimit(counter));
@@ -109,7 +113,11 @@ pub(crate) fn settle(
 ) -> Result<Settled, StoreError> {
     let (tenant_id, key) = event.key();
     match known(connection, tenant_id, key)? {
-        None => Ok(Settled::Unknown),
+        // The lease may be forgotten by now, or never was.
+        None => match find(connection, event.event())? {
+            Some(recorded) => Ok(Settled::Recorded(event.event().compare(&recorded))),
+            None => Ok(Settled::Unknown),
+        },
         Some((lease, _)) if lease.meter != event.event().meter => Ok(Settled::Recorded(
             UsageOutcome::Refused(UsageRefusal::KeyReused {
                 idempotency_key: key.clone(),

@@ -122,6 +122,19 @@ fn known(connection: &Connection, event: &UsageEvent) -> Result<UsageEvent, Stor
     })
 }
 
+/// Whether an event has the tenant and the key.
+pub(crate) fn is_recorded(
+    connection: &Connection,
+    tenant_id: TenantId,
+    key: &IdempotencyKey,
+) -> Result<bool, StoreError> {
+    connection
+        .prepare_cached(KNOWN)
+        .map_err(store_error)?
+        .exists(params![tenant_id.uuid().as_bytes(), key.as_str()])
+        .map_err(store_error)
+}
+
 /// The event that has the tenant and key of `event`, if there is one.
 pub(crate) fn find(connection: &Connection, event: &UsageEvent) -> Result<Option<UsageEvent>, StoreError> {
     let mut statement = connection.prepare_cached(KNOWN).map_err(store_error)?;

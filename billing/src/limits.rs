@@ -41,7 +41,7 @@ pub enum ConsumeOutcome {
     Duplicate(LimitCheck),
     /// It would pass the hard limit.
     OverLimit(LimitCheck),
-    /// No subscription of the tenant that is current measures this.
+    /// No subscription of the tenant that is current measures this, or did when it occurred.
     NotMetered,
     /// It cannot be recorded.
     Refused(UsageRefusal),
@@ -58,11 +58,13 @@ pub enum ConsumeOutcome {
 pub enum ReserveOutcome {
     /// It is held.
     Held(LimitCheck),
-    /// It was asked for before; nothing has changed.
+    /// It is held already; nothing has changed.
     Duplicate(LimitCheck),
+    /// It was held, and was settled, released, or over since: nothing is held.
+    Ended,
     /// It would pass the hard limit.
     OverLimit(LimitCheck),
-    /// The key names another lease.
+    /// The key names another lease, or an event.
     KeyReused,
 }
 
@@ -164,7 +166,12 @@ impl Billing {
             .iter()
             .map(|event| match event.check(now) {
                 Err(refusal) => Some(ConsumeOutcome::Refused(refusal)),
-                Ok(()) => metered(event).is_none().then_some(ConsumeOutcome::NotMetered),
+                Ok(()) => {
+                    let placed =
+                        metered(event).map(|metered| place(metered, &event.meter, event.occurred_at));
+                    // Also what occurred before there was a subscription.
+                    (!matches!(placed, Some(Ok(_)))).then_some(ConsumeOutcome::NotMetered)
+                }
             })
             .collect();
         if refusals.iter().any(Option::is_some) {
@@ -247,6 +254,7 @@ impl Billing {
             Reserved::Held(counter) => ReserveOutcome::Held(check(&counter, quantity)?),
             Reserved::Duplicate(counter) => ReserveOutcome::Duplicate(check(&counter, Decimal::ZERO)?),
             Reserved::OverLimit(counter) => ReserveOutcome::OverLimit(check(&counter, quantity)?),
+            Reserved::Ended => ReserveOutcome::Ended,
             Reserved::KeyReused => ReserveOutcome::KeyReused,
         })
     }
@@ -265,7 +273,8 @@ impl Billing {
         Ok(self.store.settle(event, now).await?)
     }
 
-    /// Ends a lease without usage; `false` when there is none, or it has ended before.
+    /// Ends a lease without usage, also one whose time is over; `false` when there is none, or it was settled or released
+    /// before.
     ///
     /// # Errors
     ///

@@ -252,7 +252,9 @@ impl Tables {
             }
         }
         for (lease, state) in self.leases.values() {
-            if (lease.tenant_id, &lease.meter, lease.window) == (key.tenant_id, &key.meter, key.window)
+            let in_window = lease.window.start < key.window.end && lease.expires_at > key.window.start;
+            if (lease.tenant_id, &lease.meter) == (key.tenant_id, &key.meter)
+                && in_window
                 && *state == LeaseState::Held
                 && lease.expires_at > now
             {
@@ -268,6 +270,27 @@ impl Tables {
         now: DateTime<Utc>,
     ) -> Result<Vec<Consumed>, UsageOverflow> {
         let before = self.usage.len();
+        let mut consumed = self.consume_each(batch, now);
+        match &mut consumed {
+            Ok(outcomes) if !outcomes.iter().any(Consumed::is_refusal) => {}
+            Ok(outcomes) => {
+                self.usage.truncate(before);
+                for outcome in outcomes {
+                    if matches!(outcome, Consumed::Accepted(_)) {
+                        *outcome = Consumed::Withheld;
+                    }
+                }
+            }
+            Err(_) => self.usage.truncate(before),
+        }
+        consumed
+    }
+
+    fn consume_each(
+        &mut self,
+        batch: Vec<Consumption>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Consumed>, UsageOverflow> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for Consumption {
             event,
@@ -293,14 +316,6 @@ impl Tables {
                 None => Consumed::OverLimit(counter),
             });
         }
-        if outcomes.iter().any(Consumed::is_refusal) {
-            self.usage.truncate(before);
-            for outcome in &mut outcomes {
-                if matches!(outcome, Consumed::Accepted(_)) {
-                    *outcome = Consumed::Withheld;
-                }
-            }
-        }
         Ok(outcomes)
     }
 
@@ -317,11 +332,17 @@ impl Tables {
         };
         let counter = self.counter(&key, now)?;
         let name = (lease.tenant_id, lease.key.clone());
+        let is_recorded = self
+            .usage
+            .iter()
+            .any(|event| (event.tenant_id, &event.idempotency_key) == (lease.tenant_id, &lease.key));
         Ok(match self.leases.get(&name) {
-            Some((known, _)) if (&known.meter, known.quantity) == (&lease.meter, lease.quantity) => {
-                Reserved::Duplicate(counter)
+            Some((known, _)) if (&known.meter, known.quantity) != (&lease.meter, lease.quantity) => {
+                Reserved::KeyReused
             }
-            Some(_) => Reserved::KeyReused,
+            Some((known, LeaseState::Held)) if known.expires_at > now => Reserved::Duplicate(counter),
+            Some(_) => Reserved::Ended,
+            None if is_recorded => Reserved::KeyReused,
             None if counter.admits(lease.quantity, hard_limit)? => {
                 self.leases.insert(name, (lease, LeaseState::Held));
                 Reserved::Held(counter)
@@ -333,7 +354,10 @@ impl Tables {
     fn settle(&mut self, event: UsageEvent) -> Settled {
         let name = (event.tenant_id, event.idempotency_key.clone());
         match self.leases.get(&name) {
-            None => Settled::Unknown,
+            None => match self.known(&event) {
+                Some(known) => Settled::Recorded(event.compare(known)),
+                None => Settled::Unknown,
+            },
             Some((lease, _)) if lease.meter != event.meter => {
                 Settled::Recorded(UsageOutcome::Refused(UsageRefusal::KeyReused {
                     idempotency_key: event.idempotency_key,

@@ -1,10 +1,13 @@
 //! Quotes: what a command would cost, and the promise that it costs just that.
 
 use billing_core::audit::{Actor, Digest};
+use billing_core::calendar::Period;
 use billing_core::id::SubscriptionId;
-use billing_core::invoice::Invoice;
+use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine};
+use billing_core::money::Money;
 use billing_core::plan::Plan;
-use billing_core::subscription::{Command, Decision, Effect, Subscription};
+use billing_core::subscription::{Command, CommandKind, Decision, Effect, Subscription};
+use billing_core::usage::UsageQuery;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{ATTEMPTS_MAX, fingerprint, to_json};
@@ -42,8 +45,8 @@ pub struct Quote {
     pub expires_at: DateTime<Utc>,
     /// The subscription afterwards.
     pub subscription: Subscription,
-    /// The invoices that would be opened, in order: by steps that are due before the command, then by the command. They
-    /// have other ids when they are.
+    /// The invoices that would be opened, in order: by steps that are due before the command, then by the command. What is
+    /// new has another id when it is carried out.
     pub invoices: Vec<Invoice>,
     /// What would be performed, such as a charge or a refund.
     pub effects: Vec<Effect>,
@@ -55,9 +58,10 @@ pub struct Quote {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct QuoteInputs {
-    /// The subscription as it was; for a creation, whether the tenant had the trial.
+    /// The subscription as it was, and where it matters, for a creation and a plan change, those that the tenant has or had
+    /// beside it.
     pub subscription: Digest,
-    /// The plans: in force, to move to, and of the tenant's other subscriptions.
+    /// The plans: in force, to move to, and of the tenant's other subscriptions. Not whether they are on sale.
     pub plans: Digest,
     /// The usage that is billed.
     pub usage: Digest,
@@ -78,6 +82,8 @@ pub enum QuoteInput {
     Usage,
     /// See [`QuoteInputs::invoice`].
     Invoice,
+    /// The inputs are the same, and what comes out is not what the quote shows: it was altered, or the program was.
+    Outcome,
 }
 
 impl QuoteInputs {
@@ -117,8 +123,22 @@ impl Inputs {
         Ok(())
     }
 
+    /// Versions tell of what happened meanwhile, also of what began and ended.
+    fn see_subscriptions(&mut self, subscriptions: &[Subscription]) -> Result<(), Error> {
+        for subscription in subscriptions {
+            self.subscription += &to_json(&(subscription.id, subscription.version))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn see_plan(&mut self, plan: &Plan) -> Result<(), Error> {
-        self.plans += &to_json(plan)?;
+        // Availability is judged by the decision, and an engine may know it later than another.
+        let terms = Plan {
+            is_active: true,
+            discontinued: false,
+            ..plan.clone()
+        };
+        self.plans += &to_json(&terms)?;
         Ok(())
     }
 
@@ -152,8 +172,15 @@ impl Inputs {
 
 /// What was decided for a quote, and from what.
 struct Decided {
+    /// The subscription that it is about, as it was; none for a creation.
+    current: Option<Subscription>,
     decisions: Vec<(u64, Decision)>,
     inputs: QuoteInputs,
+}
+
+/// What a customer sees of an invoice: ids are given when it is opened.
+fn shown(invoice: &Invoice) -> (InvoiceKind, Period, &[InvoiceLine], Money) {
+    (invoice.kind, invoice.period, &invoice.lines, invoice.total)
 }
 
 impl Billing {
@@ -174,7 +201,10 @@ impl Billing {
         let in_range = valid_for > TimeDelta::zero() && valid_for <= Self::QUOTE_MAX;
         let expires_at = at.checked_add_signed(valid_for).filter(|_| in_range);
         let expires_at = expires_at.ok_or(Error::QuoteLength { valid_for })?;
-        let Decided { decisions, inputs } = self.decided(&asked, at, (&Actor::System, None)).await?;
+        let decided = self.decided(&asked, at, (&Actor::System, None)).await?;
+        let Decided {
+            decisions, inputs, ..
+        } = decided;
         let Some((_, last)) = decisions.last() else {
             return Err(Error::NothingToDo);
         };
@@ -197,12 +227,14 @@ impl Billing {
     }
 
     /// Carries out what was quoted, for the instant of the quote: it charges exactly what the quote showed, or is refused
-    /// because something that it was computed from has changed.
+    /// because something that it was computed from has changed, a step has fallen due since, or something was used since
+    /// that it would leave unbilled.
     ///
     /// # Errors
     ///
     /// In order: [`Error::KeyReused`], [`Error::QuoteExpired`], then what [`create`](Self::create) or
-    /// [`execute`](Self::execute) refuse, [`Error::QuoteChanged`], [`Error::Contended`], [`Error::Store`].
+    /// [`execute`](Self::execute) refuse, [`Error::NothingToDo`], [`Error::QuoteChanged`], [`Error::Contended`],
+    /// [`Error::Store`].
     pub async fn execute_quote(&self, request: &Request, quote: &Quote) -> Result<Receipt, Error> {
         let fingerprint = fingerprint(&("quote", &quote.asked, quote.at, &quote.inputs))?;
         for _ in 0..ATTEMPTS_MAX {
@@ -223,17 +255,11 @@ impl Billing {
                     now,
                 })
             };
-            let decided = decided.and_then(|decided| {
-                let changed = quote.inputs.changed(&decided.inputs);
-                if !changed.is_empty() {
-                    Err(Error::QuoteChanged { changed })
-                } else if decided.decisions.is_empty() {
-                    Err(Error::NothingToDo)
-                } else {
-                    Ok(decided.decisions)
-                }
-            });
             let decisions = match decided {
+                Ok(decided) => self.unchanged(quote, decided, now).await,
+                Err(error) => Err(error),
+            };
+            let decisions = match decisions {
                 Ok(decisions) => decisions,
                 Err(error) => return self.refused(tenant_id, request, fingerprint, error).await,
             };
@@ -246,6 +272,73 @@ impl Billing {
         })
     }
 
+    /// The decisions of a quote that still holds at `now`.
+    async fn unchanged(
+        &self,
+        quote: &Quote,
+        decided: Decided,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(u64, Decision)>, Error> {
+        let Decided {
+            current,
+            decisions,
+            inputs,
+        } = decided;
+        let mut changed = quote.inputs.changed(&inputs);
+        let Some((_, last)) = decisions.last() else {
+            return Err(Error::NothingToDo);
+        };
+        let next = &last.next;
+        // What fell due since the quote would be decided before the command, and what it leaves must not be due already.
+        let fell_due = |due: Option<DateTime<Utc>>| due.is_some_and(|due| due > quote.at && due <= now);
+        let before = current.as_ref().and_then(Subscription::next_due);
+        if (fell_due(before) || fell_due(next.next_due())) && !changed.contains(&QuoteInput::Subscription) {
+            changed.push(QuoteInput::Subscription);
+        }
+        if let Some(current) = &current
+            && next.usage.from >= quote.at
+            && !changed.contains(&QuoteInput::Usage)
+            && self.used_since(current, quote.at, now).await?
+        {
+            changed.push(QuoteInput::Usage);
+        }
+        let opened = decisions
+            .iter()
+            .filter_map(|(_, decision)| decision.opened.as_ref());
+        if changed.is_empty() && !opened.map(shown).eq(quote.invoices.iter().map(shown)) {
+            changed.push(QuoteInput::Outcome);
+        }
+        if changed.is_empty() {
+            Ok(decisions)
+        } else {
+            Err(Error::QuoteChanged { changed })
+        }
+    }
+
+    /// Whether the subscription was used in `[from, until)`: a quote that bills its usage up to `from` would leave that to
+    /// another plan, or to none.
+    async fn used_since(
+        &self,
+        current: &Subscription,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let plan = self.plan_in_force(current.plan_id).await?;
+        if plan.meters.is_empty() || from >= until {
+            return Ok(false);
+        }
+        let query = UsageQuery {
+            tenant_id: current.tenant_id,
+            origin: from,
+            from,
+            until,
+            watermark: 0,
+        };
+        let usage = self.store.usage(&[query]).await?;
+        let mut meters = usage.iter().flat_map(|usage| usage.meters.keys());
+        Ok(meters.any(|meter| plan.meters.contains_key(meter)))
+    }
+
     async fn decided(
         &self,
         asked: &Quotable,
@@ -253,20 +346,30 @@ impl Billing {
         by: (&Actor, Option<std::net::IpAddr>),
     ) -> Result<Decided, Error> {
         let mut inputs;
+        let current;
         let decisions = match asked {
             Quotable::Create(new) => {
                 inputs = Inputs::default();
+                inputs.see_subscriptions(&self.store.subscriptions_of(new.tenant_id).await?)?;
                 let decision = self.decide_create(new, at, by, Some(&mut inputs)).await?;
+                current = None;
                 vec![(0, decision)]
             }
             Quotable::Execute { id, command } => {
-                let current = self.subscription(*id).await?;
-                inputs = Inputs::of(&current)?;
-                self.decide_all(&current, command, at, by, Some(&mut inputs))
-                    .await?
+                let found = self.subscription(*id).await?;
+                inputs = Inputs::of(&found)?;
+                if command.kind() == CommandKind::ChangePlan {
+                    inputs.see_subscriptions(&self.store.subscriptions_of(found.tenant_id).await?)?;
+                }
+                let decisions = self
+                    .decide_all(&found, command, at, by, Some(&mut inputs))
+                    .await?;
+                current = Some(found);
+                decisions
             }
         };
         Ok(Decided {
+            current,
             decisions,
             inputs: inputs.hashed(),
         })

@@ -89,6 +89,10 @@ macro_rules! for_each_case {
                 a_lease_is_released_once,
                 a_lease_that_is_over_is_settled_all_the_same,
                 an_old_window_is_counted_again,
+                a_lease_is_held_in_every_window_that_it_reaches,
+                a_lease_that_is_over_is_not_there_any_more,
+                the_key_of_an_event_is_not_that_of_a_lease,
+                overlapping_windows_of_a_batch_see_each_other,
             }
         }
     };

@@ -16,7 +16,7 @@ use crate::payment::Debit;
 use crate::plan::{BillingTiming, Plan, ProrationRule};
 use crate::proration::Share;
 use crate::rating::PeriodTerms;
-use crate::usage::add_quantities;
+use crate::usage::{MeterUsage, add_quantities};
 use crate::{proration, rating};
 
 impl Draft<'_> {
@@ -170,6 +170,10 @@ impl Draft<'_> {
         let mut lines = Vec::new();
         for (meter, terms) in &plan.meters {
             let used = usage.meters.get(meter).copied().unwrap_or_default();
+            if term.is_none() && used == MeterUsage::default() {
+                // Outside of a period nothing is due for a meter that was not used, whatever its tiers ask for.
+                continue;
+            }
             let granted = match term {
                 // A plan that was in force for a part of the period grants and asks for that part.
                 Some(term) => PeriodTerms::of_part(terms, (term.plan_since, until), term.period),

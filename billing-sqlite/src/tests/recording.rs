@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use billing_core::audit::{self, ChainHead};
+use billing_core::calendar::Period;
 use billing_core::id::{IdempotencyKey, MeterCode, PlanId};
+use billing_core::limit::{Counter, CounterFault, CounterKey};
 use billing_core::ports::{DueCursor, PlanStored, Store as _};
 use billing_core::subscription::{AtPeriodEnd, Command, State};
 use billing_core::usage::{UsageEvent, UsageField, UsageOutcome, UsageQuery, UsageRefusal};
 use chrono::TimeDelta;
 use futures_executor::block_on;
+use rusqlite::Connection;
+use rust_decimal::Decimal;
 use uuid::Uuid;
+
+use crate::error::store_error;
 
 use super::kit::{at, created, days, decided, plan, store, subscription, tenant};
 
@@ -280,4 +286,38 @@ fn a_plan_that_is_scheduled_by_a_step_without_a_command_is_used() {
     );
     second.name = "Pro, renamed".into();
     assert_eq!(block_on(store.put_plan(&second)).unwrap(), PlanStored::InUse);
+}
+
+/// Somebody wrote past the store: the recount says so, and puts it right.
+#[test]
+fn a_recount_finds_a_counter_that_is_wrong() {
+    let store = store();
+    let window = Period::new(at(0), days(1)).unwrap();
+    let key = CounterKey {
+        tenant_id: tenant(1),
+        meter: MeterCode::new("api").unwrap(),
+        window,
+    };
+    let counted = |used: i64, events| Counter {
+        used: used.into(),
+        reserved: Decimal::ZERO,
+        events,
+    };
+    assert_eq!(block_on(store.counter(&key, at(0))), Ok(counted(0, 0)));
+    block_on(store.record_usage(vec![event("a", "7", 5)], at(5))).unwrap();
+    assert_eq!(block_on(store.counter(&key, at(0))), Ok(counted(7, 1)));
+    let spoil = |connection: &Connection| {
+        let sql = "UPDATE usage_counters SET used = '6', events = 2";
+        connection.execute(sql, []).map_err(store_error)
+    };
+    assert_eq!(block_on(store.writer.submit(1, spoil).wait()), Ok(1));
+    let fault = CounterFault {
+        key: key.clone(),
+        found: counted(6, 2),
+        expected: counted(7, 1),
+    };
+    assert_eq!(block_on(store.recount(tenant(2))), Ok(vec![]));
+    assert_eq!(block_on(store.recount(tenant(1))), Ok(vec![fault]));
+    assert_eq!(block_on(store.recount(tenant(1))), Ok(vec![]));
+    assert_eq!(block_on(store.counter(&key, at(0))), Ok(counted(7, 1)));
 }

@@ -257,3 +257,59 @@ fn a_lease_holds_its_quantity_and_is_settled_with_the_real_one() {
         }
     });
 }
+
+#[test]
+fn a_window_never_reaches_over_more_than_a_period() {
+    on_each_store(async |bench| {
+        let monthly = subscribed(&bench, limited(12)).await;
+        let yearly = bench
+            .plan("yearly", |plan| {
+                plan.interval = Interval::YEARLY;
+                plan.price = crate::kit::usd(20_000);
+                plan.meters = monthly.meters.clone();
+            })
+            .await;
+        let billing = &bench.billing;
+        let id = billing.subscriptions_of(tenant_id(1)).await.unwrap()[0].id;
+        bench.pay(id).await;
+        billing
+            .consume(vec![event("january", 10, billing.now())])
+            .await
+            .unwrap();
+        bench.clock.set(at("2026-02-01"));
+        billing.advance(&request("renew"), id).await.unwrap();
+        bench.pay(id).await;
+        billing
+            .consume(vec![event("february", 5, billing.now())])
+            .await
+            .unwrap();
+        bench.clock.set(at("2026-02-15"));
+        let now = Some(billing::core::subscription::When::Now);
+        billing
+            .change_plan(&request("yearly"), id, yearly.id, now, Default::default())
+            .await
+            .unwrap();
+        // Of the time before the change, when the anchor was another.
+        let outcomes = billing
+            .consume(vec![event("late", 7, at("2026-02-14"))])
+            .await
+            .unwrap();
+        let ConsumeOutcome::Accepted(check) = &outcomes[0] else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(
+            (check.window.start, check.window.end),
+            (at("2026-02-01"), at("2026-02-15"))
+        );
+        assert_eq!(billing.recount_usage(tenant_id(1)).await, Ok(Vec::new()));
+        // Before there was a subscription there is nothing to be counted.
+        let outcomes = billing
+            .consume(vec![
+                event("before", 1, at("2025-12-31")),
+                event("now", 1, billing.now()),
+            ])
+            .await
+            .unwrap();
+        assert_eq!(outcomes, [ConsumeOutcome::NotMetered, ConsumeOutcome::Withheld]);
+    });
+}

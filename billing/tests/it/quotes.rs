@@ -75,9 +75,6 @@ fn a_quote_executed_later_charges_what_it_showed() {
             let quote = quote(billing, id, &command).await;
             assert!(!quote.invoices.is_empty());
             bench.clock.set(billing.now() + TimeDelta::minutes(59));
-            // Usage after the instant of the quote is not part of it.
-            let later = (billing.now() - TimeDelta::minutes(1)).to_rfc3339();
-            bench.use_meter(1, &format!("after-{key}"), "5000", &later).await;
             let receipt = billing.execute_quote(&request(key), &quote).await.unwrap();
             assert_eq!(shown(&opened(billing, &receipt).await), shown(&quote.invoices));
             assert_eq!(receipt.subscription.status(), quote.subscription.status());
@@ -85,6 +82,102 @@ fn a_quote_executed_later_charges_what_it_showed() {
             assert_eq!(billing.execute_quote(&request(key), &quote).await, Ok(receipt));
         }
         assert!(billing.subscription(id).await.unwrap().version > before.version);
+    });
+}
+
+/// What is used after the quote would be billed by nobody, or by the plan that suits the customer.
+#[test]
+fn a_quote_does_not_leave_usage_behind() {
+    on_each_store(async |bench| {
+        let (id, change) = paid(&bench).await;
+        let billing = &bench.billing;
+        let cancel = Command::Cancel {
+            when: When::Now,
+            reason: "too dear".into(),
+            unused: UnusedOnCancel::Refund,
+        };
+        let quotes = [
+            quote(billing, id, &cancel).await,
+            quote(billing, id, &change).await,
+        ];
+        bench.clock.set(billing.now() + TimeDelta::minutes(59));
+        let usage = Err(Error::QuoteChanged {
+            changed: vec![QuoteInput::Usage],
+        });
+        bench
+            .use_meter(1, "since", "1000000", "2026-01-11T00:00:00Z")
+            .await;
+        for quote in &quotes {
+            assert_eq!(billing.execute_quote(&request("k"), quote).await, usage);
+        }
+    });
+}
+
+/// Or the same hours would be billed by two subscriptions.
+#[test]
+fn a_creation_that_was_quoted_does_not_reach_back_over_another() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("pro", |plan| metered(plan, 0, "1")).await;
+        let billing = &bench.billing;
+        let new = NewSubscription::new(tenant_id(1), plan.id);
+        let asked = Quotable::Create(new.clone());
+        let quote = billing.quote(asked, TimeDelta::hours(10)).await.unwrap();
+        bench.clock.set(at("2026-01-01T01:00:00Z"));
+        let id = billing.create(&request("create"), &new).await.unwrap().id();
+        bench.clock.set(at("2026-01-01T03:00:00Z"));
+        billing
+            .cancel(&request("cancel"), id, When::Now, "x", UnusedOnCancel::None)
+            .await
+            .unwrap();
+        bench.clock.set(at("2026-01-01T04:00:00Z"));
+        let refused = billing.execute_quote(&request("k"), &quote).await;
+        assert_eq!(
+            refused,
+            Err(Error::QuoteChanged {
+                changed: vec![QuoteInput::Subscription]
+            })
+        );
+    });
+}
+
+/// A late sweep must not decide whether a quote holds.
+#[test]
+fn a_quote_does_not_reach_back_over_a_step_that_fell_due() {
+    on_each_store(async |bench| {
+        let (id, _) = paid(&bench).await;
+        let billing = &bench.billing;
+        bench.clock.set(at("2026-01-31T23:30:00Z"));
+        let command = Command::Cancel {
+            when: When::AtPeriodEnd,
+            reason: "x".into(),
+            unused: UnusedOnCancel::None,
+        };
+        let quote = quote(billing, id, &command).await;
+        bench.clock.set(at("2026-02-01"));
+        let refused = billing.execute_quote(&request("k"), &quote).await;
+        assert_eq!(
+            refused,
+            Err(Error::QuoteChanged {
+                changed: vec![QuoteInput::Subscription]
+            })
+        );
+    });
+}
+
+/// Also when every input is as it was.
+#[test]
+fn a_quote_that_was_altered_is_refused() {
+    on_each_store(async |bench| {
+        let (id, change) = paid(&bench).await;
+        let mut quote = quote(&bench.billing, id, &change).await;
+        quote.invoices[0].total = usd(1);
+        let refused = bench.billing.execute_quote(&request("k"), &quote).await;
+        assert_eq!(
+            refused,
+            Err(Error::QuoteChanged {
+                changed: vec![QuoteInput::Outcome]
+            })
+        );
     });
 }
 
@@ -241,6 +334,7 @@ fn every_command_does_what_its_quote_says() {
             }
             let billing = &bench.billing;
             let quoted = quote(billing, id, &command).await;
+            bench.clock.set(billing.now() + TimeDelta::minutes(30));
             let receipt = billing.execute_quote(&request("k"), &quoted).await.unwrap();
             assert_eq!(
                 shown(&opened(billing, &receipt).await),

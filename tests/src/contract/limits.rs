@@ -258,10 +258,7 @@ pub fn a_lease_is_settled_once(store: &dyn Store) {
     );
     check(store, &api(), counter("12", "0", 1));
     // It does not come back by being asked for again.
-    assert_eq!(
-        reserve(store, lease("a", "6", hour(6))),
-        Reserved::Duplicate(counter("12", "0", 1))
-    );
+    assert_eq!(reserve(store, lease("a", "6", hour(6))), Reserved::Ended);
     assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(false));
     check(store, &api(), counter("12", "0", 1));
 }
@@ -275,6 +272,7 @@ pub fn a_lease_is_released_once(store: &dyn Store) {
     assert_eq!(wait(store.release(tenant(1), &key("a"))), Ok(false));
     check(store, &api(), Counter::default());
     assert_eq!(settle(store, used("a", "6", 1)), Settled::Released);
+    assert_eq!(reserve(store, lease("a", "6", hour(6))), Reserved::Ended);
     check(store, &api(), Counter::default());
 }
 
@@ -305,4 +303,71 @@ pub fn an_old_window_is_counted_again(store: &dyn Store) {
     kit.use_up(vec![used("later", "4", 0)]);
     check(store, &day(0), counter("7", "0", 3));
     assert_eq!(wait(store.recount(tenant(1))), Ok(Vec::new()));
+}
+
+/// It may be settled after the window in which it was asked for, so it is held there too.
+pub fn a_lease_is_held_in_every_window_that_it_reaches(store: &dyn Store) {
+    let next = CounterKey {
+        window: Period::new(hour(10), hour(20)).expect("a period"),
+        ..api()
+    };
+    reserve(store, lease("a", "6", hour(11)));
+    reserve(store, lease("b", "1", hour(10)));
+    check(store, &api(), counter("0", "7", 0));
+    check(store, &next, counter("0", "6", 0));
+    let late = Consumption {
+        event: used("c", "5", 10),
+        window: next.window,
+        hard_limit: Some(decimal("10")),
+    };
+    assert_eq!(
+        wait(store.consume(vec![late], hour(10))),
+        Ok(vec![Consumed::OverLimit(counter("0", "6", 0))])
+    );
+    assert_eq!(
+        settle(store, used("a", "6", 10)),
+        Settled::Recorded(UsageOutcome::Accepted)
+    );
+    check(store, &next, counter("6", "0", 1));
+}
+
+/// A lease that ran out is not held again by a caller that did not hear of it.
+pub fn a_lease_that_is_over_is_not_there_any_more(store: &dyn Store) {
+    reserve(store, lease("a", "6", hour(6)));
+    let again = store.reserve(lease("a", "6", hour(8)), Some(decimal("10")), hour(6));
+    assert_eq!(wait(again), Ok(Reserved::Ended));
+}
+
+/// A key names an event or a lease, and a lease only by way of its settlement both.
+pub fn the_key_of_an_event_is_not_that_of_a_lease(store: &dyn Store) {
+    let kit = Kit::new(store);
+    kit.use_up(vec![used("a", "1", 1)]);
+    assert_eq!(reserve(store, lease("a", "6", hour(6))), Reserved::KeyReused);
+    check(store, &api(), counter("1", "0", 1));
+    assert_eq!(
+        settle(store, used("a", "1", 1)),
+        Settled::Recorded(UsageOutcome::Duplicate)
+    );
+}
+
+/// An event counts in every window that contains it, also for the next event of its batch.
+pub fn overlapping_windows_of_a_batch_see_each_other(store: &dyn Store) {
+    let inner = Period::new(hour(0), hour(2)).expect("a period");
+    let within = |name, window| Consumption {
+        event: used(name, "6", 1),
+        window,
+        hard_limit: Some(decimal("10")),
+    };
+    for batch in [
+        vec![within("a", inner), within("b", window())],
+        vec![within("a", window()), within("b", inner)],
+    ] {
+        assert_eq!(
+            wait(store.consume(batch, hour(5))),
+            Ok(vec![
+                Consumed::Withheld,
+                Consumed::OverLimit(counter("6", "0", 1))
+            ])
+        );
+    }
 }

@@ -92,6 +92,7 @@ fn what_became_of_consumption_and_leases() {
         &[
             ("held", Reserved::Held(counter())),
             ("duplicate", Reserved::Duplicate(counter())),
+            ("ended", Reserved::Ended),
             ("key_reused", Reserved::KeyReused),
             ("over_limit", Reserved::OverLimit(counter())),
         ],
@@ -128,6 +129,7 @@ fn quotes() {
             ("plans", QuoteInput::Plans),
             ("usage", QuoteInput::Usage),
             ("invoice", QuoteInput::Invoice),
+            ("outcome", QuoteInput::Outcome),
         ],
     );
     let digest = Digest::of(b"x");
