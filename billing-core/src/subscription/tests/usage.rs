@@ -258,3 +258,30 @@ fn each_event_pays_its_fee_once_also_when_it_comes_late() {
         [(Usage, 100, 12_00), (UsageAdjustment, 50, 5_00)]
     );
 }
+
+/// A pause is not a period: the fee of a first tier, which an unused period pays, is not due for it.
+#[test]
+fn a_meter_that_is_not_used_outside_of_a_period_costs_nothing() {
+    let fee = |terms: &mut crate::plan::MeterTerms| {
+        terms.charge = crate::charge::ChargeModel::Graduated(crate::charge::Graduated {
+            tiers: std::vec![crate::charge::Tier {
+                up_to: None,
+                unit_price: 0.into(),
+                flat_fee: 10.into(),
+            }],
+            empty_first_fee: true,
+        });
+    };
+    let mut account = on_terms(fee);
+    account.must(
+        "2026-03-11T00:00:00Z",
+        &pause(When::Now, None, UnusedOnPause::Credit),
+    );
+    assert_eq!(usage_lines(&account), [(Usage, 0, 10_00)]);
+    let mut used = account.clone();
+    account.must("2026-06-11T00:00:00Z", &Command::Resume);
+    assert_eq!(usage_lines(&account), []);
+    used.record("api", 1, at("2026-05-01T00:00:00Z"))
+        .must("2026-06-11T00:00:00Z", &Command::Resume);
+    assert_eq!(usage_lines(&used), [(Usage, 1, 10_00)]);
+}
