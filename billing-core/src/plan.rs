@@ -8,8 +8,6 @@ use alloc::vec::Vec;
 use rust_decimal::Decimal;
 
 use crate::calendar::{Interval, IntervalUnit};
-// Its old place, where `usage` and `proration` still take it from.
-pub use crate::charge::DECIMALS_MAX;
 use crate::charge::{ChargeModel, Needs, check_decimal, check_range};
 use crate::id::{FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, TrialFamily};
 use crate::money::{Currency, Money, Rounding};

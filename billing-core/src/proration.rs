@@ -129,7 +129,7 @@ pub fn left(whole: Period, at: DateTime<Utc>, rule: ProrationRule, zone: Tz) -> 
 /// The part of an allowance for `part` of the period `whole`: parts that tile the period add up to at most the whole
 /// allowance.
 ///
-/// Cut, not rounded, at [`DECIMALS_MAX`](crate::plan::DECIMALS_MAX) decimals.
+/// Cut, not rounded, at [`DECIMALS_MAX`](crate::charge::DECIMALS_MAX) decimals.
 pub fn allowance(allowance: Decimal, part: (DateTime<Utc>, DateTime<Utc>), whole: Period) -> Decimal {
     let start = part.0.clamp(whole.start, whole.end);
     let end = part.1.clamp(whole.start, whole.end);
@@ -141,7 +141,7 @@ pub fn allowance(allowance: Decimal, part: (DateTime<Utc>, DateTime<Utc>), whole
     used.checked_div(length)
         .and_then(|share| share.checked_mul(allowance))
         .map_or(Decimal::ZERO, |share| {
-            share.trunc_with_scale(crate::plan::DECIMALS_MAX)
+            share.trunc_with_scale(crate::charge::DECIMALS_MAX)
         })
 }
 

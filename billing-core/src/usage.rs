@@ -6,8 +6,8 @@ use alloc::string::String;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
+use crate::charge::DECIMALS_MAX;
 use crate::id::{IdempotencyKey, MeterCode, TenantId};
-use crate::plan::DECIMALS_MAX;
 
 /// The largest quantity of one event: a million of them still add up exactly.
 pub const QUANTITY_MAX: Decimal = Decimal::from_parts(1_410_065_408, 2, 0, false, 0);

@@ -10,7 +10,7 @@ use billing_core::limit::{
     self, Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, LimitAnswer, Reserved, Settled,
 };
 use billing_core::plan::{MeterTerms, Plan};
-use billing_core::subscription::{Rejection, Subscription};
+use billing_core::subscription::Subscription;
 use billing_core::usage::{UsageEvent, UsageOutcome, UsageRefusal, check_quantity};
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -75,8 +75,36 @@ struct Metered {
 }
 
 impl Metered {
-    fn terms(&self, meter: &MeterCode) -> Option<&MeterTerms> {
-        self.plan.meters.get(meter)
+    /// Where usage of `meter` at `at` counts; none when it does not.
+    fn place(&self, meter: &MeterCode, at: DateTime<Utc>) -> Option<Placed<'_>> {
+        let terms = self.plan.meters.get(meter)?;
+        let window = limit::window(&self.subscription, self.plan.interval, terms.reset, at).ok()?;
+        Some(Placed {
+            terms,
+            window,
+            subscription_id: self.subscription.id,
+        })
+    }
+}
+
+/// The terms of a meter, and the window that counts.
+struct Placed<'a> {
+    terms: &'a MeterTerms,
+    window: Period,
+    subscription_id: SubscriptionId,
+}
+
+impl Placed<'_> {
+    fn answer(&self, counter: &Counter, quantity: Decimal) -> Result<LimitCheck, Error> {
+        let answer =
+            limit::check(self.terms, counter, quantity).map_err(|overflow| StoreError::Internal {
+                detail: overflow.to_string(),
+            })?;
+        Ok(LimitCheck {
+            answer,
+            window: self.window,
+            subscription_id: self.subscription_id,
+        })
     }
 }
 
@@ -96,15 +124,15 @@ impl Billing {
         check_quantity(quantity).map_err(Error::Quantity)?;
         let now = self.now();
         let metered = self.metered(tenant_id, meter, now).await?;
-        let metered = metered.ok_or_else(|| not_metered(tenant_id, meter))?;
-        let (terms, window) = place(&metered, meter, now)?;
+        let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
+        let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
         let key = CounterKey {
             tenant_id,
             meter: meter.clone(),
-            window,
+            window: placed.window,
         };
         let counter = self.store.counter(&key, now).await?;
-        answer(&metered, terms, window, &counter, quantity)
+        placed.answer(&counter, quantity)
     }
 
     /// Records usage events if all of them stay within their hard limits, and else none: however many callers there are,
@@ -162,53 +190,47 @@ impl Billing {
             let found = known.get(&(event.tenant_id, event.meter.clone()));
             found.and_then(Option::as_ref)
         };
-        let refusals: Vec<_> = events
+        let placed: Vec<Result<Placed<'_>, Option<UsageRefusal>>> = events
             .iter()
-            .map(|event| match event.check(now) {
-                Err(refusal) => Some(ConsumeOutcome::Refused(refusal)),
-                Ok(()) => {
-                    let placed =
-                        metered(event).map(|metered| place(metered, &event.meter, event.occurred_at));
-                    // Also what occurred before there was a subscription.
-                    (!matches!(placed, Some(Ok(_)))).then_some(ConsumeOutcome::NotMetered)
-                }
+            .map(|event| {
+                event.check(now).map_err(Some)?;
+                // Nor is what occurred before there was a subscription.
+                metered(event)
+                    .and_then(|metered| metered.place(&event.meter, event.occurred_at))
+                    .ok_or(None)
             })
             .collect();
-        if refusals.iter().any(Option::is_some) {
-            return Ok(refusals
+        if placed.iter().any(Result::is_err) {
+            return Ok(placed
                 .into_iter()
-                .map(|refusal| refusal.unwrap_or(ConsumeOutcome::Withheld))
+                .map(|placed| match placed {
+                    Ok(_) => ConsumeOutcome::Withheld,
+                    Err(Some(refusal)) => ConsumeOutcome::Refused(refusal),
+                    Err(None) => ConsumeOutcome::NotMetered,
+                })
                 .collect());
         }
-        let mut batch = Vec::with_capacity(events.len());
-        for event in &events {
-            let Some(metered) = metered(event) else { continue };
-            let (terms, window) = place(metered, &event.meter, event.occurred_at)?;
-            batch.push(Consumption {
-                event: event.clone(),
-                window,
-                hard_limit: terms.hard_limit,
-            });
-        }
-        let consumed = self.store.consume(batch, now).await?;
+        let placed: Vec<_> = placed.into_iter().flatten().collect();
+        let batch = events.iter().zip(&placed).map(|(event, placed)| Consumption {
+            event: event.clone(),
+            window: placed.window,
+            hard_limit: placed.terms.hard_limit,
+        });
+        let consumed = self.store.consume(batch.collect(), now).await?;
         events
             .iter()
+            .zip(&placed)
             .zip(consumed)
-            .map(|(event, consumed)| {
-                let check = |counter: &Counter, quantity: Decimal| match metered(event) {
-                    Some(metered) => {
-                        let (terms, window) = place(metered, &event.meter, event.occurred_at)?;
-                        answer(metered, terms, window, counter, quantity)
-                    }
-                    None => Err(not_metered(event.tenant_id, &event.meter)),
-                };
+            .map(|((event, placed), consumed)| {
                 Ok(match consumed {
-                    Consumed::Accepted(counter) => ConsumeOutcome::Accepted(check(&counter, event.quantity)?),
+                    Consumed::Accepted(counter) => {
+                        ConsumeOutcome::Accepted(placed.answer(&counter, event.quantity)?)
+                    }
                     Consumed::Duplicate(counter) => {
-                        ConsumeOutcome::Duplicate(check(&counter, Decimal::ZERO)?)
+                        ConsumeOutcome::Duplicate(placed.answer(&counter, Decimal::ZERO)?)
                     }
                     Consumed::OverLimit(counter) => {
-                        ConsumeOutcome::OverLimit(check(&counter, event.quantity)?)
+                        ConsumeOutcome::OverLimit(placed.answer(&counter, event.quantity)?)
                     }
                     Consumed::Refused(refusal) => ConsumeOutcome::Refused(refusal),
                     Consumed::Withheld => ConsumeOutcome::Withheld,
@@ -239,21 +261,23 @@ impl Billing {
         let expires_at = now.checked_add_signed(lease).filter(|_| in_range);
         let expires_at = expires_at.ok_or(Error::LeaseLength { lease })?;
         let metered = self.metered(tenant_id, meter, now).await?;
-        let metered = metered.ok_or_else(|| not_metered(tenant_id, meter))?;
-        let (terms, window) = place(&metered, meter, now)?;
+        let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
+        let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
         let lease = Lease {
             tenant_id,
             key: key.clone(),
             meter: meter.clone(),
-            window,
+            window: placed.window,
             quantity,
             expires_at,
         };
-        let check = |counter: &Counter, quantity| answer(&metered, terms, window, counter, quantity);
-        Ok(match self.store.reserve(lease, terms.hard_limit, now).await? {
-            Reserved::Held(counter) => ReserveOutcome::Held(check(&counter, quantity)?),
-            Reserved::Duplicate(counter) => ReserveOutcome::Duplicate(check(&counter, Decimal::ZERO)?),
-            Reserved::OverLimit(counter) => ReserveOutcome::OverLimit(check(&counter, quantity)?),
+        let hard_limit = placed.terms.hard_limit;
+        Ok(match self.store.reserve(lease, hard_limit, now).await? {
+            Reserved::Held(counter) => ReserveOutcome::Held(placed.answer(&counter, quantity)?),
+            Reserved::Duplicate(counter) => {
+                ReserveOutcome::Duplicate(placed.answer(&counter, Decimal::ZERO)?)
+            }
+            Reserved::OverLimit(counter) => ReserveOutcome::OverLimit(placed.answer(&counter, quantity)?),
             Reserved::Ended => ReserveOutcome::Ended,
             Reserved::KeyReused => ReserveOutcome::KeyReused,
         })
@@ -315,36 +339,4 @@ fn not_metered(tenant_id: TenantId, meter: &MeterCode) -> Error {
         tenant_id,
         meter: meter.clone(),
     }
-}
-
-/// The terms of a meter, and the window that counts at `at`.
-fn place<'a>(
-    metered: &'a Metered,
-    meter: &MeterCode,
-    at: DateTime<Utc>,
-) -> Result<(&'a MeterTerms, Period), Error> {
-    let subscription = &metered.subscription;
-    let terms = metered
-        .terms(meter)
-        .ok_or_else(|| not_metered(subscription.tenant_id, meter))?;
-    let window =
-        limit::window(subscription, metered.plan.interval, terms.reset, at).map_err(Rejection::from)?;
-    Ok((terms, window))
-}
-
-fn answer(
-    metered: &Metered,
-    terms: &MeterTerms,
-    window: Period,
-    counter: &Counter,
-    quantity: Decimal,
-) -> Result<LimitCheck, Error> {
-    let answer = limit::check(terms, counter, quantity).map_err(|overflow| StoreError::Internal {
-        detail: overflow.to_string(),
-    })?;
-    Ok(LimitCheck {
-        answer,
-        window,
-        subscription_id: metered.subscription.id,
-    })
 }
