@@ -6,12 +6,12 @@ use billing::core::audit::Actor;
 use billing::core::charge::ChargeModel;
 use billing::core::id::{ActorName, InvoiceId, MeterCode, PaymentMethodId};
 use billing::core::invoice::Invoice;
-use billing::core::plan::{Aggregation, MeterTerms, Plan, TenantProfile};
+use billing::core::plan::{MeterTerms, Plan, TenantProfile};
 use billing::core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription,
     UnusedOnCancel, UnusedOnPause, When,
 };
-use billing::core::usage::Usage;
+use billing::core::usage::{CellUsage, ChargeCell, Usage};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -243,21 +243,19 @@ fn metered(mut case: Case) -> Case {
         ("storage-gb", "37.25", "0.021"),
     ] {
         let meter = MeterCode::new(meter).expect("a code");
-        usage
-            .count(&meter, quantity.parse().expect("a quantity"), false)
-            .expect("a sum");
+        let used = CellUsage {
+            quantity: quantity.parse().expect("a quantity"),
+            events: 1,
+            ..CellUsage::default()
+        };
+        let cells = [(ChargeCell::default(), used)].into();
+        usage.meters.insert(meter.clone(), cells);
         let terms = MeterTerms {
-            aggregation: Aggregation::Sum,
             allowance: 10.into(),
-            soft_limit: None,
-            hard_limit: None,
-            charge: ChargeModel::PerUnit {
-                unit_price: unit_price.parse().expect("a price"),
-            },
-            minimum: None,
-            maximum: None,
-            reset: Default::default(),
             warn_at: Vec::new(),
+            ..MeterTerms::new(ChargeModel::PerUnit {
+                unit_price: unit_price.parse().expect("a price"),
+            })
         };
         case.plan.meters.insert(meter, terms);
     }

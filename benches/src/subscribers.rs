@@ -160,6 +160,7 @@ pub fn subscriber(number: u64, created_at: DateTime<Utc>, plan: &Plan) -> Commit
         audit,
         opened: Some(invoice),
         closed: vec![],
+        billed: None,
         trial: None,
         effects: vec![],
     };

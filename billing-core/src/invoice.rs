@@ -1,5 +1,7 @@
 //! Invoices: lines that show their arithmetic, and a total that is their checked sum.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
@@ -187,6 +189,9 @@ pub struct InvoiceLine {
     pub plan_id: PlanId,
     /// The meter, on a usage line.
     pub meter: Option<MeterCode>,
+    /// What tells the events on a usage line apart from those on other lines of the meter; none when all are on this one.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub cell: Option<Box<LineCell>>,
     /// The time that it pays for.
     pub period: Period,
     /// How much of it; on a usage line the whole quantity, the allowance included.
@@ -199,6 +204,21 @@ pub struct InvoiceLine {
     pub explanation: String,
     /// The line that this one credits or repeats.
     pub source: Option<LineRef>,
+}
+
+/// Which events of a meter a usage line is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(clippy::exhaustive_structs, reason = "a filter and a group")]
+pub struct LineCell {
+    /// The name of the plan's filter that they matched; none for what matched no filter.
+    pub filter: Option<String>,
+    /// The properties that the meter groups by, and their values here.
+    pub group: BTreeMap<String, String>,
 }
 
 /// The text of an [explanation](InvoiceLine::explanation), in one allocation.
@@ -281,6 +301,7 @@ mod tests {
             kind: LineKind::Usage,
             plan_id: PlanId::new(Uuid::from_u128(1)),
             meter: None,
+            cell: None,
             period,
             quantity: Decimal::ONE,
             unit_price: None,

@@ -33,6 +33,7 @@ pub mod calendar;
 pub mod audit;
 pub mod retry;
 pub mod charge;
+pub mod aggregation;
 pub mod plan;
 pub mod usage;
 pub mod proration;

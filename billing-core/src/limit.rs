@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use crate::aggregation::Aggregation;
 use crate::calendar::{self, CalendarError, Interval, IntervalUnit, Period};
 use crate::id::{IdempotencyKey, MeterCode, TenantId};
 use crate::plan::{LimitReset, MeterTerms, Plan};
@@ -24,6 +25,8 @@ pub struct CounterKey {
     pub meter: MeterCode,
     /// What occurred when.
     pub window: Period,
+    /// How its events add up: one that has a [running total](Aggregation::has_running_total).
+    pub aggregation: Aggregation,
 }
 
 /// What a meter has used up in a window.
@@ -34,7 +37,7 @@ pub struct CounterKey {
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub struct Counter {
-    /// What the events add up to.
+    /// What the events add up to: of a weighted sum what is held.
     pub used: Decimal,
     /// What leases hold that are not over.
     pub reserved: Decimal,
@@ -57,9 +60,31 @@ impl Counter {
     /// # Errors
     ///
     /// [`UsageOverflow`].
-    pub fn admits(&self, quantity: Decimal, hard_limit: Option<Decimal>) -> Result<bool, UsageOverflow> {
-        let after = add_quantities(self.taken()?, quantity)?;
+    pub fn admits(
+        &self,
+        aggregation: &Aggregation,
+        quantity: Decimal,
+        hard_limit: Option<Decimal>,
+    ) -> Result<bool, UsageOverflow> {
+        let after = aggregation.running(self.taken()?, quantity, true)?;
         Ok(hard_limit.is_none_or(|limit| after <= limit))
+    }
+
+    /// Counts one event of the window. `is_latest` tells whether none that is counted occurred after it.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageOverflow`].
+    pub fn record(
+        &mut self,
+        aggregation: &Aggregation,
+        quantity: Decimal,
+        is_latest: bool,
+    ) -> Result<(), UsageOverflow> {
+        let quantity = aggregation.counted(quantity);
+        self.used = aggregation.running(self.used, quantity, is_latest)?;
+        self.events = self.events.saturating_add(1);
+        Ok(())
     }
 }
 
@@ -147,9 +172,10 @@ pub enum LimitMark {
 /// ```
 pub fn check(terms: &MeterTerms, counter: &Counter, quantity: Decimal) -> Result<LimitAnswer, UsageOverflow> {
     let taken = counter.taken()?;
-    let allowed = counter.admits(quantity, terms.hard_limit)?;
+    let aggregation = &terms.aggregation;
+    let allowed = counter.admits(aggregation, quantity, terms.hard_limit)?;
     let after = if allowed {
-        add_quantities(taken, quantity)?
+        aggregation.running(taken, quantity, true)?
     } else {
         taken
     };
@@ -185,6 +211,7 @@ pub fn check(terms: &MeterTerms, counter: &Counter, quantity: Decimal) -> Result
         hard_limit: terms.hard_limit,
         // A limit may be lowered below what is taken already.
         remaining: match terms.hard_limit {
+            Some(limit) if !aggregation.is_additive() => Some(limit),
             Some(limit) => Some(limit.checked_sub(taken).ok_or(UsageOverflow)?.max(Decimal::ZERO)),
             None => None,
         },
@@ -280,6 +307,8 @@ pub struct Consumption {
     pub event: UsageEvent,
     /// The window in which it is counted; it contains `occurred_at`.
     pub window: Period,
+    /// How the meter's events add up.
+    pub aggregation: Aggregation,
     /// What must not be passed; none for a meter without a hard limit.
     pub hard_limit: Option<Decimal>,
 }
@@ -334,6 +363,9 @@ pub struct Lease {
     pub meter: MeterCode,
     /// The window in which it counts.
     pub window: Period,
+    /// How the meter's events add up: one of those that are [additive](Aggregation::is_additive).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub aggregation: Aggregation,
     /// How much.
     pub quantity: Decimal,
     /// When it frees itself.

@@ -194,8 +194,8 @@ pub trait Store: Send + Sync + Debug {
     /// Recounts every counter of a tenant from the events and returns those that were wrong. They are right afterwards.
     fn recount(&self, tenant_id: TenantId) -> PortFuture<'_, Result<Vec<CounterFault>, StoreError>>;
 
-    /// What each query finds, in order, all in one snapshot.
-    fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>>;
+    /// What each query finds, in order, all in one snapshot: what [`UsageQuery::answer`] says of all there is.
+    fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>>;
 
     /// Jobs of the outbox in the order of their commits, beginning after `after`, at most `limit`.
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>>;

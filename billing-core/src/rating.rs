@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use crate::calendar::Period;
 use crate::charge::{ChargeModel, RatingError, Tally, Used};
 use crate::money::{Currency, Exact, Money, MoneyError, Rounding};
-use crate::plan::MeterTerms;
+use crate::plan::{ChargeFilter, MeterTerms};
 use crate::proration;
 
 /// What a quantity costs.
@@ -45,7 +45,7 @@ pub struct PeriodTerms {
 }
 
 impl PeriodTerms {
-    /// Those of a whole period.
+    /// Those of a whole period, of what matches no filter.
     pub const fn whole(terms: &MeterTerms) -> Self {
         Self {
             allowance: terms.allowance,
@@ -54,21 +54,32 @@ impl PeriodTerms {
         }
     }
 
+    /// Those of a whole period, of what matches `filter`.
+    pub const fn of_filter(filter: &ChargeFilter) -> Self {
+        Self {
+            allowance: filter.allowance,
+            minimum: filter.minimum,
+            maximum: filter.maximum,
+        }
+    }
+
     /// Those of `part` of the period `whole`, each its part as [`proration::allowance`] has it.
-    pub fn of_part(terms: &MeterTerms, part: (DateTime<Utc>, DateTime<Utc>), whole: Period) -> Self {
+    #[must_use]
+    pub fn of_part(&self, part: (DateTime<Utc>, DateTime<Utc>), whole: Period) -> Self {
         let share = |value| proration::allowance(value, part, whole);
         Self {
-            allowance: share(terms.allowance),
-            minimum: terms.minimum.map(share),
-            maximum: terms.maximum.map(share),
+            allowance: share(self.allowance),
+            minimum: self.minimum.map(share),
+            maximum: self.maximum.map(share),
         }
     }
 
     /// Those of time in no period: no minimum, since nothing was agreed for it.
-    pub const fn outside(terms: &MeterTerms) -> Self {
+    #[must_use]
+    pub const fn outside(&self) -> Self {
         Self {
             minimum: None,
-            ..Self::whole(terms)
+            ..*self
         }
     }
 }
@@ -149,19 +160,20 @@ fn finish(
     })
 }
 
-/// Rates what came on top of `before`: what `all`, both together, costs less what `before` costs alone.
+/// Rates what came on top of `before`: what `after`, both together, costs less what `before` costs alone.
 ///
 /// So a tier goes on where `before` ended, a started package is not charged again, and the allowance, the minimum and
-/// the maximum are those of both together. Where every unit costs the same, the text is that of the difference alone. Under a [`Volume`](crate::charge::Volume) price it may be negative: more
-/// usage made all of it cheaper.
+/// the maximum are those of both together. It may be negative: under a [`Volume`](crate::charge::Volume) price more usage can
+/// make all of it cheaper, and a late event can be the lowest or the last one.
 ///
 /// # Units
 ///
-/// Minor units of `currency`, rounded once, at the end, by `rounding`.
+/// Minor units of `currency`: each of the two is rounded once by `rounding`, so that what was billed for `before` and this make
+/// up to the minor unit what `after` would have cost at once.
 ///
 /// # Errors
 ///
-/// As [`rate`], for `all` first, then for `before`.
+/// As [`rate`], for `after` first, then for `before`.
 ///
 /// # Example: late usage goes on in the tiers
 ///
@@ -185,55 +197,32 @@ fn finish(
 /// let rated = rate_more(&model, &used("8"), &used("15"), &terms, usd, Rounding::default())?;
 /// assert_eq!(
 ///     rated.explanation,
-///     "10 x 0.5 + 5 x 0.4 = 7 USD in all, less 8 x 0.5 = 4 USD: 3 USD"
+///     "10 x 0.5 + 5 x 0.4 = 7 USD in all, less 8 x 0.5 = 4 USD: 3.00 USD"
 /// );
 /// # Ok::<(), billing_core::charge::RatingError>(())
 /// ```
 pub fn rate_more(
     model: &ChargeModel,
     before: &Used<'_>,
-    all: &Used<'_>,
+    after: &Used<'_>,
     terms: &PeriodTerms,
     currency: Currency,
     rounding: Rounding,
 ) -> Result<Rated, RatingError> {
-    if let ChargeModel::PerUnit { unit_price } = model
-        && terms.minimum.is_none()
-        && terms.maximum.is_none()
-    {
-        // Then `before` matters only by what it left of the allowance.
-        let mut tally = Tally::new(currency, 1);
-        let (overage_before, included_before) = tally.split(before, terms.allowance);
-        let (overage, included) = tally.split(all, terms.allowance);
-        let overage = tally.without(&overage, &overage_before);
-        let included = tally.without(&included, &included_before);
-        tally.charge_for(overage);
-        if included.is_zero() {
-            tally.units(&overage, *unit_price);
-        } else {
-            let quantity = tally.fits(overage.checked_add(included));
-            tally.units_as(&overage, *unit_price, |tally| tally.less(&quantity, &included));
-        }
-        return finish(tally, terms, currency, rounding);
-    }
     let overflow = || MoneyError::Overflow { currency };
     let less = |left: Exact, right: Exact| left.checked_sub(right).ok_or_else(overflow);
-    let all = rate(model, all, terms, currency, rounding)?;
+    let after = rate(model, after, terms, currency, rounding)?;
     let before = rate(model, before, terms, currency, rounding)?;
-    let exact = less(all.exact, before.exact)?;
-    let mut explanation = all.explanation;
-    let _ = write!(
-        explanation,
-        " in all, less {}: {exact} {currency}",
-        before.explanation
-    );
+    let amount = after.amount.checked_sub(before.amount)?;
+    let mut explanation = after.explanation;
+    let _ = write!(explanation, " in all, less {}: {amount}", before.explanation);
     Ok(Rated {
-        overage: less(all.overage, before.overage)?,
+        overage: less(after.overage, before.overage)?,
         unit_price: None,
-        exact,
-        true_up: less(all.true_up, before.true_up)?,
-        cut_off: less(all.cut_off, before.cut_off)?,
-        amount: exact.round(currency, rounding)?,
+        exact: less(after.exact, before.exact)?,
+        true_up: less(after.true_up, before.true_up)?,
+        cut_off: less(after.cut_off, before.cut_off)?,
+        amount,
         explanation,
     })
 }
@@ -245,7 +234,6 @@ mod tests {
 
     use super::*;
     use crate::charge::{Package, Tier, Volume, VolumeAllowance};
-    use crate::plan::{Aggregation, LimitReset};
 
     fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()
@@ -328,30 +316,25 @@ mod tests {
     #[test]
     fn less_than_a_period_has_a_part_of_its_terms() {
         let terms = MeterTerms {
-            aggregation: Aggregation::Sum,
             allowance: decimal("310"),
-            soft_limit: None,
-            hard_limit: None,
-            charge: per_unit("1"),
             minimum: Some(decimal("31")),
             maximum: Some(decimal("62")),
-            reset: LimitReset::BillingPeriod,
-            warn_at: vec![],
+            ..MeterTerms::new(per_unit("1"))
         };
         let at = |text: &str| text.parse().unwrap();
         let march = Period::new(at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z")).unwrap();
         let ten_days = (march.start, at("2026-03-11T00:00:00Z"));
-        let part = PeriodTerms::of_part(&terms, ten_days, march);
+        let part = PeriodTerms::whole(&terms).of_part(ten_days, march);
         let parts = (part.allowance.round(), part.minimum.map(|part| part.round_dp(6)));
         assert_eq!(parts, (decimal("100"), Some(decimal("10"))));
         assert_eq!(part.maximum.map(|part| part.round_dp(6)), Some(decimal("20")));
         let whole = (march.start, march.end);
         assert_eq!(
-            PeriodTerms::of_part(&terms, whole, march),
+            PeriodTerms::whole(&terms).of_part(whole, march),
             PeriodTerms::whole(&terms)
         );
-        assert_eq!(PeriodTerms::outside(&terms).minimum, None);
-        assert_eq!(PeriodTerms::outside(&terms).maximum, terms.maximum);
+        assert_eq!(PeriodTerms::whole(&terms).outside().minimum, None);
+        assert_eq!(PeriodTerms::whole(&terms).outside().maximum, terms.maximum);
     }
 
     #[test]
@@ -373,16 +356,26 @@ mod tests {
             ..PeriodTerms::default()
         };
         for (before, all, text) in [
-            ("4", "12", "(8 - 6 included) x 0.5 = 1 USD"),
-            ("10", "12", "2 x 0.5 = 1 USD"),
-            ("0", "4", "(4 - 4 included) x 0.5 = 0 USD"),
+            (
+                "4",
+                "12",
+                "(12 - 10 included) x 0.5 = 1 USD in all, less (4 - 4 included) x 0.5 = 0 USD: 1.00 USD",
+            ),
+            (
+                "10",
+                "12",
+                "(12 - 10 included) x 0.5 = 1 USD in all, less (10 - 10 included) x 0.5 = 0 USD: 1.00 USD",
+            ),
         ] {
-            let rated = more(&per_unit("0.5"), before, all, &terms);
-            assert_eq!(
-                (rated.explanation.as_str(), rated.unit_price),
-                (text, Some(decimal("0.5")))
-            );
+            assert_eq!(more(&per_unit("0.5"), before, all, &terms).explanation, text);
         }
+        // Each is rounded for itself: 0.5 cents were billed as one, so the second half cent is free.
+        let cents = |before, all| {
+            more(&per_unit("0.005"), before, all, &PeriodTerms::default())
+                .amount
+                .minor
+        };
+        assert_eq!((cents("0", "1"), cents("1", "2"), cents("0", "2")), (1, 0, 1));
         let capped = PeriodTerms {
             maximum: Some(decimal("3")),
             ..terms
@@ -390,7 +383,7 @@ mod tests {
         assert_eq!(
             more(&per_unit("0.5"), "12", "20", &capped).explanation,
             "(20 - 10 included) x 0.5 = 5 USD, maximum 3: 5 - 2 = 3 USD in all, \
-             less (12 - 10 included) x 0.5 = 1 USD: 2 USD"
+             less (12 - 10 included) x 0.5 = 1 USD: 2.00 USD"
         );
         let flat = ChargeModel::Flat { amount: decimal("7") };
         assert_eq!(
@@ -420,7 +413,7 @@ mod tests {
         let rated = more(&volume, "10", "11", &PeriodTerms::default());
         assert_eq!(
             rated.explanation,
-            "11 x 0.5 = 5.5 USD in all, less 10 x 1 = 10 USD: -4.5 USD"
+            "11 x 0.5 = 5.5 USD in all, less 10 x 1 = 10 USD: -4.50 USD"
         );
         assert_eq!((rated.amount.minor, rated.unit_price), (-450, None));
     }

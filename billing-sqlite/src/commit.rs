@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::column::to_json;
 use crate::subscriptions::{self, Standing};
-use crate::{audit, invoices, outbox};
+use crate::{audit, invoices, outbox, windows};
 
 /// A commit with its JSON, which is made on the caller's thread: the writer only binds it.
 #[derive(Debug)]
@@ -45,7 +45,10 @@ impl Prepared {
     pub(crate) fn rows(&self) -> usize {
         let decision = &self.commit.decision;
         let rows = decision.audit.len() + decision.closed.len() + self.jobs.len();
-        rows + 1 + usize::from(self.opened.is_some()) + usize::from(self.commit.command.is_some())
+        rows + 1
+            + usize::from(decision.billed.is_some())
+            + usize::from(self.opened.is_some())
+            + usize::from(self.commit.command.is_some())
     }
 }
 
@@ -218,10 +221,14 @@ fn write(
     write_trail(connection, prepared)
 }
 
-/// Writes what every commit has and nothing refuses: its audit entries and jobs.
+/// Writes what nothing refuses: audit entries, the window that was billed, jobs.
 fn write_trail(connection: &Connection, prepared: &Prepared) -> Result<(), StoreError> {
-    for entry in &prepared.commit.decision.audit {
+    let decision = &prepared.commit.decision;
+    for entry in &decision.audit {
         audit::insert(connection, entry)?;
+    }
+    if let Some(billed) = &decision.billed {
+        windows::insert(connection, decision.next.id, billed)?;
     }
     for (job, (key, effect)) in prepared.commit.jobs.iter().zip(&prepared.jobs) {
         outbox::insert(connection, job, key, effect)?;

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
+use billing_core::aggregation::Aggregation;
 use billing_core::calendar::Period;
 use billing_core::id::{IdempotencyKey, MeterCode, TenantId};
 use billing_core::limit::{Consumed, Consumption, Counter, CounterKey};
 use billing_core::ports::StoreError;
-use billing_core::usage::{UsageEvent, UsageOutcome, add_quantities};
+use billing_core::usage::{UsageEvent, UsageOutcome};
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use rust_decimal::Decimal;
 
-use crate::counters;
+use crate::counters::{self, Window};
 use crate::error::overflow;
 use crate::usage::{Recordable, find, record};
 
@@ -20,6 +21,7 @@ use crate::usage::{Recordable, find, record};
 pub(crate) struct Prepared {
     event: Recordable,
     window: Period,
+    aggregation: Aggregation,
     hard_limit: Option<Decimal>,
 }
 
@@ -28,6 +30,7 @@ impl Prepared {
         Ok(Self {
             event: Recordable::new(consumption.event)?,
             window: consumption.window,
+            aggregation: consumption.aggregation,
             hard_limit: consumption.hard_limit,
         })
     }
@@ -59,8 +62,9 @@ pub(crate) fn consume(
 /// What the batch would have done so far.
 #[derive(Debug, Default)]
 struct Check<'a> {
-    counters: HashMap<(TenantId, &'a MeterCode), Vec<(Period, Counter)>>,
-    accepted: HashMap<(TenantId, &'a IdempotencyKey), &'a UsageEvent>,
+    counters: HashMap<(TenantId, &'a MeterCode), Vec<Window>>,
+    /// With their place in the batch.
+    accepted: HashMap<(TenantId, &'a IdempotencyKey), (usize, &'a UsageEvent)>,
 }
 
 impl<'a> Check<'a> {
@@ -71,30 +75,30 @@ impl<'a> Check<'a> {
         now: DateTime<Utc>,
     ) -> Result<Consumed, StoreError> {
         let event = prepared.event.event();
-        let counter = self.counter(connection, event, prepared.window, now)?;
+        let counter = self.counter(connection, event, prepared, now)?;
         let key = (event.tenant_id, &event.idempotency_key);
         let known = match self.accepted.get(&key) {
-            Some(known) => Some((*known).clone()),
+            Some((_, known)) => Some((*known).clone()),
             None => find(connection, event)?,
         };
         if let Some(known) = known {
             return Ok(match event.compare(&known) {
                 UsageOutcome::Refused(refusal) => Consumed::Refused(refusal),
-                UsageOutcome::Accepted | UsageOutcome::Duplicate => Consumed::Duplicate(counter),
+                UsageOutcome::Accepted | UsageOutcome::Late { .. } | UsageOutcome::Duplicate => {
+                    Consumed::Duplicate(counter)
+                }
             });
         }
-        if !counter
-            .admits(event.quantity, prepared.hard_limit)
-            .map_err(overflow)?
-        {
+        let aggregation = &prepared.aggregation;
+        let quantity = aggregation.counted(event.quantity);
+        let admitted = counter.admits(aggregation, quantity, prepared.hard_limit);
+        if !admitted.map_err(overflow)? {
             return Ok(Consumed::OverLimit(counter));
         }
-        self.accepted.insert(key, event);
+        self.accepted.insert(key, (self.accepted.len(), event));
         let windows = self.counters.get_mut(&(event.tenant_id, &event.meter));
-        for (window, counter) in windows.into_iter().flatten() {
-            if window.contains(event.occurred_at) {
-                count(counter, event)?;
-            }
+        for window in windows.into_iter().flatten() {
+            window.take(event.quantity, event.occurred_at)?;
         }
         Ok(Consumed::Accepted(counter))
     }
@@ -104,33 +108,30 @@ impl<'a> Check<'a> {
         &mut self,
         connection: &Connection,
         event: &'a UsageEvent,
-        window: Period,
+        prepared: &Prepared,
         now: DateTime<Utc>,
     ) -> Result<Counter, StoreError> {
         let windows = self.counters.entry((event.tenant_id, &event.meter)).or_default();
-        if let Some((_, counter)) = windows.iter().find(|(known, _)| *known == window) {
-            return Ok(*counter);
+        let is_asked =
+            |known: &&Window| (known.period, &known.aggregation) == (prepared.window, &prepared.aggregation);
+        if let Some(window) = windows.iter().find(is_asked) {
+            return Ok(window.counter);
         }
         let key = CounterKey {
             tenant_id: event.tenant_id,
             meter: event.meter.clone(),
-            window,
+            window: prepared.window,
+            aggregation: prepared.aggregation.clone(),
         };
-        let mut counter = counters::open(connection, &key, now)?;
-        for accepted in self.accepted.values() {
-            if (accepted.tenant_id, &accepted.meter) == (event.tenant_id, &event.meter)
-                && window.contains(accepted.occurred_at)
-            {
-                count(&mut counter, accepted)?;
-            }
+        let mut window = counters::open(connection, &key, now)?;
+        let mut accepted: Vec<_> = self.accepted.values().collect();
+        accepted.retain(|(_, event)| (event.tenant_id, &event.meter) == (key.tenant_id, &key.meter));
+        accepted.sort_by_key(|(place, event)| (event.occurred_at, *place));
+        for (_, event) in accepted {
+            window.take(event.quantity, event.occurred_at)?;
         }
-        windows.push((window, counter));
+        let counter = window.counter;
+        windows.push(window);
         Ok(counter)
     }
-}
-
-fn count(counter: &mut Counter, event: &UsageEvent) -> Result<(), StoreError> {
-    counter.used = add_quantities(counter.used, event.quantity).map_err(overflow)?;
-    counter.events = counter.events.saturating_add(1);
-    Ok(())
 }

@@ -2,28 +2,34 @@
 
 use std::collections::HashMap;
 
+use billing_core::aggregation::Aggregation;
 use billing_core::calendar::Period;
 use billing_core::id::{MeterCode, TenantId};
 use billing_core::limit::{Counter, CounterFault, CounterKey};
 use billing_core::ports::StoreError;
-use billing_core::usage::{UsageEvent, add_quantities};
+use billing_core::usage::UsageEvent;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use rust_decimal::Decimal;
 
-use crate::column::{counter, instant, micros, stored, text};
+use crate::column::{counter, instant, json, micros, stored, text, to_json};
 use crate::error::{damaged, overflow, store_error};
 use crate::leases;
 use crate::usage::quantity;
 
-const OF_METER: &str =
-    "SELECT starts_at, ends_at, used, events FROM usage_counters WHERE tenant_id = ?1 AND meter = ?2";
+const OF_METER: &str = "SELECT starts_at, ends_at, aggregation, used, events, last_at FROM usage_counters \
+     WHERE tenant_id = ?1 AND meter = ?2";
 
-const ONE: &str = "SELECT starts_at, ends_at, used, events FROM usage_counters \
-     WHERE tenant_id = ?1 AND meter = ?2 AND starts_at = ?3 AND ends_at = ?4";
+const ONE: &str = "SELECT starts_at, ends_at, aggregation, used, events, last_at FROM usage_counters \
+     WHERE tenant_id = ?1 AND meter = ?2 AND starts_at = ?3 AND ends_at = ?4 AND aggregation = ?5";
 
-const EVENTS: &str = "SELECT quantity FROM usage_events \
-     WHERE tenant_id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 AND meter = ?4";
+const EVENTS: &str = "SELECT quantity, occurred_at FROM usage_events \
+     WHERE tenant_id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 AND meter = ?4 ORDER BY occurred_at, sequence";
+
+/// The last event of a meter before an instant, of those recorded up to a place.
+pub(crate) const LAST_BEFORE: &str = "SELECT quantity, occurred_at FROM usage_events \
+     WHERE tenant_id = ?1 AND occurred_at < ?2 AND meter = ?3 AND sequence <= ?4 \
+     ORDER BY occurred_at DESC, sequence DESC LIMIT 1";
 
 /// For how long a counter is kept after its window, and for as long again as a window is. Events that come later than that
 /// are counted when somebody asks for the window again; few are kept, since every event looks through them.
@@ -35,6 +41,10 @@ pub(crate) fn known(
     key: &CounterKey,
     now: DateTime<Utc>,
 ) -> Result<Option<Counter>, StoreError> {
+    Ok(kept(connection, key, now)?.map(|window| window.counter))
+}
+
+fn kept(connection: &Connection, key: &CounterKey, now: DateTime<Utc>) -> Result<Option<Window>, StoreError> {
     let found = connection
         .prepare_cached(ONE)
         .map_err(store_error)?
@@ -44,6 +54,7 @@ pub(crate) fn known(
                 key.meter.as_str(),
                 micros(key.window.start),
                 micros(key.window.end),
+                to_json(&key.aggregation)?,
             ],
             |row| Ok(Window::read(row)),
         )
@@ -51,11 +62,9 @@ pub(crate) fn known(
         .map_err(store_error)?
         .transpose()?;
     found
-        .map(|window| {
-            Ok(Counter {
-                reserved: leases::held(connection, key, now)?,
-                ..window.counter
-            })
+        .map(|mut window| {
+            window.counter.reserved = leases::held(connection, key, now)?;
+            Ok(window)
         })
         .transpose()
 }
@@ -65,42 +74,31 @@ pub(crate) fn open(
     connection: &Connection,
     key: &CounterKey,
     now: DateTime<Utc>,
-) -> Result<Counter, StoreError> {
-    if let Some(counter) = known(connection, key, now)? {
-        return Ok(counter);
+) -> Result<Window, StoreError> {
+    if let Some(window) = kept(connection, key, now)? {
+        return Ok(window);
     }
     forget(connection, key)?;
-    let counter = count(connection, key)?;
-    let sql = "INSERT INTO usage_counters (tenant_id, meter, starts_at, ends_at, used, events) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection
-        .prepare_cached(sql)
-        .map_err(store_error)?
-        .execute(params![
-            key.tenant_id.uuid().as_bytes(),
-            key.meter.as_str(),
-            micros(key.window.start),
-            micros(key.window.end),
-            counter.used.to_string(),
-            stored(counter.events)?,
-        ])
-        .map_err(store_error)?;
-    Ok(Counter {
-        reserved: leases::held(connection, key, now)?,
-        ..counter
-    })
+    let mut window = count(connection, key)?;
+    let sql = "INSERT INTO usage_counters \
+         (tenant_id, meter, starts_at, ends_at, aggregation, used, events, last_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    window.execute(connection, sql, key.tenant_id, &key.meter)?;
+    window.counter.reserved = leases::held(connection, key, now)?;
+    Ok(window)
 }
 
 /// Recounts all counters of a tenant, and puts right those that are wrong.
 pub(crate) fn recount(connection: &Connection, tenant_id: TenantId) -> Result<Vec<CounterFault>, StoreError> {
-    let sql = "SELECT starts_at, ends_at, used, events, meter FROM usage_counters WHERE tenant_id = ?1";
+    let sql = "SELECT starts_at, ends_at, aggregation, used, events, last_at, meter FROM usage_counters \
+         WHERE tenant_id = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = statement
         .query([tenant_id.uuid().as_bytes()])
         .map_err(store_error)?;
     let mut kept = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        let meter = MeterCode::new(text(row, 4)?).map_err(|error| damaged("a usage counter", error))?;
+        let meter = MeterCode::new(text(row, 6)?).map_err(|error| damaged("a usage counter", error))?;
         kept.push((meter, Window::read(row)?));
     }
     let mut faults = Vec::new();
@@ -109,14 +107,12 @@ pub(crate) fn recount(connection: &Connection, tenant_id: TenantId) -> Result<Ve
             tenant_id,
             meter,
             window: window.period,
+            aggregation: window.aggregation.clone(),
         };
-        let (found, expected) = (window.counter, count(connection, &key)?);
-        if found != expected {
-            let right = Window {
-                counter: expected,
-                ..window
-            };
+        let right = count(connection, &key)?;
+        if right != window {
             right.write(connection, key.tenant_id, &key.meter)?;
+            let (found, expected) = (window.counter, right.counter);
             faults.push(CounterFault { key, found, expected });
         }
     }
@@ -124,7 +120,20 @@ pub(crate) fn recount(connection: &Connection, tenant_id: TenantId) -> Result<Ve
 }
 
 /// What the events of a window add up to.
-fn count(connection: &Connection, key: &CounterKey) -> Result<Counter, StoreError> {
+fn count(connection: &Connection, key: &CounterKey) -> Result<Window, StoreError> {
+    let mut window = Window {
+        period: key.window,
+        aggregation: key.aggregation.clone(),
+        counter: Counter::default(),
+        last_at: None,
+    };
+    if key.aggregation.carries_over()
+        && let Some((level, at)) =
+            last_before(connection, key.tenant_id, &key.meter, key.window.start, u64::MAX)?
+    {
+        window.counter.used = level;
+        window.last_at = Some(at);
+    }
     let mut statement = connection.prepare_cached(EVENTS).map_err(store_error)?;
     let mut rows = statement
         .query(params![
@@ -134,12 +143,32 @@ fn count(connection: &Connection, key: &CounterKey) -> Result<Counter, StoreErro
             key.meter.as_str(),
         ])
         .map_err(store_error)?;
-    let mut counter = Counter::default();
     while let Some(row) = rows.next().map_err(store_error)? {
-        counter.used = add_quantities(counter.used, quantity(row, 0)?).map_err(overflow)?;
-        counter.events = counter.events.saturating_add(1);
+        window.take(quantity(row, 0)?, instant(row, 1)?)?;
     }
-    Ok(counter)
+    Ok(window)
+}
+
+/// The quantity and time of the last event of a meter before `before`, of those recorded up to `sequence`.
+pub(crate) fn last_before(
+    connection: &Connection,
+    tenant_id: TenantId,
+    meter: &MeterCode,
+    before: DateTime<Utc>,
+    sequence: u64,
+) -> Result<Option<(Decimal, DateTime<Utc>)>, StoreError> {
+    let mut statement = connection.prepare_cached(LAST_BEFORE).map_err(store_error)?;
+    let mut rows = statement
+        .query(params![
+            tenant_id.uuid().as_bytes(),
+            micros(before),
+            meter.as_str(),
+            i64::try_from(sequence).unwrap_or(i64::MAX),
+        ])
+        .map_err(store_error)?;
+    let row = rows.next().map_err(store_error)?;
+    row.map(|row| Ok((quantity(row, 0)?, instant(row, 1)?)))
+        .transpose()
 }
 
 /// Removes the counters of the meter whose windows ended long before this one.
@@ -160,10 +189,13 @@ fn forget(connection: &Connection, key: &CounterKey) -> Result<(), StoreError> {
 }
 
 /// A counter as it is kept.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    period: Period,
-    counter: Counter,
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) period: Period,
+    pub(crate) aggregation: Aggregation,
+    pub(crate) counter: Counter,
+    /// When the last event occurred that counts.
+    last_at: Option<DateTime<Utc>>,
 }
 
 impl Window {
@@ -171,11 +203,39 @@ impl Window {
         let period = Period::new(instant(row, 0)?, instant(row, 1)?)
             .map_err(|error| damaged("the window of a usage counter", error))?;
         let counter = Counter {
-            used: quantity(row, 2)?,
+            used: quantity(row, 3)?,
             reserved: Decimal::ZERO,
-            events: counter(row, 3)?,
+            events: counter(row, 4)?,
         };
-        Ok(Self { period, counter })
+        let last_at = match row.get_ref(5).map_err(store_error)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(instant(row, 5)?),
+        };
+        Ok(Self {
+            period,
+            aggregation: json(row, 2, "the aggregation of a usage counter")?,
+            counter,
+            last_at,
+        })
+    }
+
+    /// Counts an event if it counts here; whether it does.
+    pub(crate) fn take(&mut self, quantity: Decimal, occurred_at: DateTime<Utc>) -> Result<bool, StoreError> {
+        let is_latest = self.last_at.is_none_or(|last_at| occurred_at >= last_at);
+        let is_held = self.aggregation.carries_over() && is_latest && occurred_at < self.period.start;
+        if self.period.contains(occurred_at) {
+            self.counter
+                .record(&self.aggregation, quantity, is_latest)
+                .map_err(overflow)?;
+        } else if is_held {
+            self.counter.used = quantity;
+        } else {
+            return Ok(false);
+        }
+        if is_latest {
+            self.last_at = Some(occurred_at);
+        }
+        Ok(true)
     }
 
     fn write(
@@ -184,8 +244,18 @@ impl Window {
         tenant_id: TenantId,
         meter: &MeterCode,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE usage_counters SET used = ?5, events = ?6 \
-             WHERE tenant_id = ?1 AND meter = ?2 AND starts_at = ?3 AND ends_at = ?4";
+        let sql = "UPDATE usage_counters SET used = ?6, events = ?7, last_at = ?8 \
+             WHERE tenant_id = ?1 AND meter = ?2 AND starts_at = ?3 AND ends_at = ?4 AND aggregation = ?5";
+        self.execute(connection, sql, tenant_id, meter)
+    }
+
+    fn execute(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        tenant_id: TenantId,
+        meter: &MeterCode,
+    ) -> Result<(), StoreError> {
         connection
             .prepare_cached(sql)
             .map_err(store_error)?
@@ -194,8 +264,10 @@ impl Window {
                 meter.as_str(),
                 micros(self.period.start),
                 micros(self.period.end),
+                to_json(&self.aggregation)?,
                 self.counter.used.to_string(),
                 stored(self.counter.events)?,
+                self.last_at.map(micros),
             ])
             .map(drop)
             .map_err(store_error)
@@ -217,12 +289,7 @@ impl Touched {
             self.meters.insert(key.clone(), windows);
         }
         for (window, is_changed) in self.meters.get_mut(&key).into_iter().flatten() {
-            if window.period.contains(event.occurred_at) {
-                let used = add_quantities(window.counter.used, event.quantity).map_err(overflow)?;
-                window.counter.used = used;
-                window.counter.events = window.counter.events.saturating_add(1);
-                *is_changed = true;
-            }
+            *is_changed |= window.take(event.quantity, event.occurred_at)?;
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Leases: quantities that are held until they are settled, released, or their time is over.
 
-use billing_core::calendar::Period;
 use billing_core::id::{IdempotencyKey, MeterCode, TenantId};
 use billing_core::limit::{CounterKey, Lease, Reserved, Settled};
 use billing_core::ports::StoreError;
@@ -32,6 +31,14 @@ impl State {
             Self::Released => "released",
         }
     }
+}
+
+/// What is asked of a lease that is there.
+#[derive(Debug)]
+struct Kept {
+    meter: MeterCode,
+    quantity: Decimal,
+    expires_at: DateTime<Utc>,
 }
 
 /// What is held of a window at `now`.
@@ -70,8 +77,9 @@ pub(crate) fn reserve(
         tenant_id: lease.tenant_id,
         meter: lease.meter.clone(),
         window: lease.window,
+        aggregation: lease.aggregation.clone(),
     };
-    let counter = counters::open(connection, &key, now)?;
+    let counter = counters::open(connection, &key, now)?.counter;
     if let Some((known, state)) = known(connection, lease.tenant_id, &lease.key)? {
         let is_same = (&known.meter, known.quantity) == (&lease.meter, lease.quantity);
         return Ok(match state {
@@ -83,7 +91,10 @@ pub(crate) fn reserve(
     if is_recorded(connection, lease.tenant_id, &lease.key)? {
         return Ok(Reserved::KeyReused);
     }
-    if !counter.admits(lease.quantity, hard_limit).map_err(overflow)? {
+    if !counter
+        .admits(&lease.aggregation, lease.quantity, hard_limit)
+        .map_err(overflow)?
+    {
         return Ok(Reserved::OverLimit(counter));
     }
     forget(connection, lease, now)?;
@@ -131,7 +142,7 @@ pub(crate) fn settle(
                 detail: "an event that was recorded has no outcome".into(),
             })?;
             match outcome {
-                UsageOutcome::Accepted | UsageOutcome::Duplicate => {
+                UsageOutcome::Accepted | UsageOutcome::Late { .. } | UsageOutcome::Duplicate => {
                     end(connection, tenant_id, key, State::Settled)?;
                 }
                 UsageOutcome::Refused(_) => {}
@@ -156,8 +167,8 @@ fn known(
     connection: &Connection,
     tenant_id: TenantId,
     key: &IdempotencyKey,
-) -> Result<Option<(Lease, State)>, StoreError> {
-    let sql = "SELECT meter, starts_at, ends_at, quantity, expires_at, state FROM usage_leases \
+) -> Result<Option<(Kept, State)>, StoreError> {
+    let sql = "SELECT meter, quantity, expires_at, state FROM usage_leases \
          WHERE tenant_id = ?1 AND key = ?2";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = statement
@@ -167,15 +178,12 @@ fn known(
         return Ok(None);
     };
     let what = || format!("usage lease `{key}`");
-    let lease = Lease {
-        tenant_id,
-        key: key.clone(),
+    let lease = Kept {
         meter: MeterCode::new(text(row, 0)?).map_err(|error| damaged(what(), error))?,
-        window: Period::new(instant(row, 1)?, instant(row, 2)?).map_err(|error| damaged(what(), error))?,
-        quantity: quantity(row, 3)?,
-        expires_at: instant(row, 4)?,
+        quantity: quantity(row, 1)?,
+        expires_at: instant(row, 2)?,
     };
-    let code = text(row, 5)?;
+    let code = text(row, 3)?;
     let state = [State::Held, State::Settled, State::Released]
         .into_iter()
         .find(|state| state.code() == code)

@@ -24,6 +24,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod windows;
 mod writer;
 
 use std::path::Path;
@@ -334,7 +335,8 @@ impl Store for SqliteStore {
                 Some(counter) => Ok(counter),
                 None => {
                     let key = key.clone();
-                    let open = move |connection: &Connection| counters::open(connection, &key, now);
+                    let open =
+                        move |connection: &Connection| Ok(counters::open(connection, &key, now)?.counter);
                     self.writer.submit(1, open).wait().await
                 }
             }
@@ -388,7 +390,7 @@ impl Store for SqliteStore {
         })))
     }
 
-    fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
+    fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
         self.snapshot(move |reader| usage::usage(reader, queries))
     }
 

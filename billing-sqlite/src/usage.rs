@@ -1,30 +1,36 @@
 //! Usage events, and what they add up to.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
-use billing_core::id::{IdempotencyKey, MeterCode, TenantId};
+use billing_core::calendar::Period;
+use billing_core::id::{IdempotencyKey, MeterCode, PlanId, TenantId};
+use billing_core::plan::Plan;
 use billing_core::ports::StoreError;
-use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
+use billing_core::usage::{LateUsage, Metering, Usage, UsageEvent, UsageOutcome, UsageQuery};
 use chrono::{DateTime, Utc};
-use rusqlite::{CachedStatement, Connection, Params, Row, params};
+use rusqlite::{Connection, Row, params};
 use rust_decimal::Decimal;
 
 use crate::column::{counter, instant, json, micros, stored, text, to_json};
-use crate::counters::Touched;
+use crate::counters::{self, Touched};
 use crate::error::{damaged, overflow, store_error};
+use crate::{plans, windows};
 
-/// In time: a stretch of the table itself.
-pub(crate) const IN_TIME: &str = "SELECT meter, quantity FROM usage_events \
-     WHERE tenant_id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3";
+/// The events of a stretch of time, in their order: a stretch of the table itself.
+pub(crate) const IN_TIME: &str = "SELECT meter, quantity, occurred_at, sequence FROM usage_events \
+     WHERE tenant_id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 AND sequence <= ?4 \
+     ORDER BY occurred_at, sequence";
 
-/// Late: what was recorded since the watermark, seen in the index alone; only what proves late is looked up. The
-/// hint is needed because the planner cannot know that this is less than the tenant's history from its origin.
-pub(crate) const LATE: &str = "SELECT event.meter, event.quantity \
-     FROM usage_events AS recorded INDEXED BY usage_events_recorded \
-     CROSS JOIN usage_events AS event ON event.tenant_id = recorded.tenant_id \
-         AND event.occurred_at = recorded.occurred_at AND event.sequence = recorded.sequence \
-     WHERE recorded.tenant_id = ?1 AND recorded.sequence > ?2 \
-         AND recorded.occurred_at >= ?3 AND recorded.occurred_at < ?4";
+/// The same with what tells events apart.
+pub(crate) const IN_TIME_WITH_PROPERTIES: &str = "SELECT meter, quantity, occurred_at, sequence, properties FROM usage_events \
+     WHERE tenant_id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 AND sequence <= ?4 \
+     ORDER BY occurred_at, sequence";
+
+/// When what came late occurred: what was recorded since the watermark, seen in the index alone. The hint is needed because the
+/// planner cannot know that this is less than the tenant's history from its origin.
+pub(crate) const LATE: &str = "SELECT occurred_at FROM usage_events INDEXED BY usage_events_recorded \
+     WHERE tenant_id = ?1 AND sequence > ?2 AND sequence <= ?3 AND occurred_at >= ?4 AND occurred_at < ?5";
 
 pub(crate) const WATERMARK: &str = "SELECT last FROM usage_sequence";
 
@@ -148,10 +154,7 @@ pub(crate) fn find(connection: &Connection, event: &UsageEvent) -> Result<Option
         return Ok(None);
     };
     let what = format!("usage event `{}`", event.idempotency_key);
-    let properties = match row.get_ref(3).map_err(store_error)? {
-        rusqlite::types::ValueRef::Null => BTreeMap::new(),
-        _ => json(row, 3, &what)?,
-    };
+    let properties = properties(row, 3)?.unwrap_or_default();
     Ok(Some(UsageEvent {
         idempotency_key: event.idempotency_key.clone(),
         tenant_id: event.tenant_id,
@@ -163,57 +166,165 @@ pub(crate) fn find(connection: &Connection, event: &UsageEvent) -> Result<Option
 }
 
 /// What each query finds. To be called in one read transaction.
-pub(crate) fn usage(connection: &Connection, queries: &[UsageQuery]) -> Result<Vec<Usage>, StoreError> {
-    let watermark = watermark(connection)?;
+pub(crate) fn usage(connection: &Connection, queries: &[UsageQuery<'_>]) -> Result<Vec<Usage>, StoreError> {
+    let last = watermark(connection)?;
     queries
         .iter()
-        .map(|query| {
-            let mut usage = Usage {
-                watermark,
-                ..Usage::default()
-            };
-            let tenant_id = query.tenant_id.uuid();
-            let (origin, from) = (micros(query.origin), micros(query.from));
-            let statement = connection.prepare_cached(IN_TIME).map_err(store_error)?;
-            let in_time = params![tenant_id.as_bytes(), from, micros(query.until)];
-            add_up(&mut usage, statement, in_time, false)?;
-            if origin < from && query.watermark < watermark {
-                let statement = connection.prepare_cached(LATE).map_err(store_error)?;
-                let late = params![tenant_id.as_bytes(), stored(query.watermark)?, origin, from];
-                add_up(&mut usage, statement, late, true)?;
-            }
-            Ok(usage)
-        })
+        .map(|query| answer(connection, query, last))
         .collect()
 }
 
-/// Adds up exactly, here and not in SQL: SQLite would add in floating point.
-fn add_up(
-    usage: &mut Usage,
-    mut statement: CachedStatement<'_>,
-    parameters: impl Params,
-    late: bool,
-) -> Result<(), StoreError> {
-    let mut rows = statement.query(parameters).map_err(store_error)?;
-    // A tenant has few meters and many events, so the codes are made once.
-    let mut meters: Vec<MeterCode> = Vec::new();
-    while let Some(row) = rows.next().map_err(store_error)? {
-        let code = text(row, 0)?;
-        let known = meters.iter().position(|meter| meter.as_str() == code);
-        let meter = match known.and_then(|index| meters.get(index)) {
-            Some(meter) => meter,
-            None => {
-                let meter =
-                    MeterCode::new(code).map_err(|error| damaged("a meter of a usage event", error))?;
-                meters.push(meter);
-                // Just pushed.
-                let Some(meter) = meters.last() else { continue };
-                meter
-            }
+fn answer(connection: &Connection, query: &UsageQuery<'_>, last: u64) -> Result<Usage, StoreError> {
+    let watermark = query.up_to.map_or(last, |up_to| up_to.min(last));
+    let mut usage = Usage {
+        watermark,
+        ..Usage::default()
+    };
+    if let Ok(window) = Period::new(query.from, query.until)
+        && !query.plan.meters.is_empty()
+    {
+        let period = query.term.map_or(window, |term| term.period);
+        let mut meterings = [Metering::new(query.plan, window, period)];
+        add_up(connection, query.tenant_id, window, &mut meterings, &[watermark])?;
+        let [metering] = meterings;
+        usage.meters = metering.finish().map_err(overflow)?;
+    }
+    if query.origin < query.from && query.watermark < watermark {
+        usage.late = late(connection, query, watermark)?;
+    }
+    Ok(usage)
+}
+
+/// The billed windows of which something else is known now than at the query's watermark.
+fn late(
+    connection: &Connection,
+    query: &UsageQuery<'_>,
+    watermark: u64,
+) -> Result<Vec<LateUsage>, StoreError> {
+    let recorded = recorded_late(connection, query, watermark)?;
+    let Some(first) = recorded.first() else {
+        return Ok(Vec::new());
+    };
+    let mut plans: HashMap<PlanId, Plan> = HashMap::new();
+    let mut found = Vec::new();
+    let billed = windows::since(connection, query.subscription_id, *first)?;
+    for billed in billed.into_iter().filter(|billed| query.is_before(billed)) {
+        let plan = match plans.entry(billed.plan_id) {
+            Entry::Occupied(plan) => plan.into_mut(),
+            Entry::Vacant(place) => place.insert(
+                plans::by_id(connection, billed.plan_id)?
+                    .ok_or_else(|| damaged(format_args!("plan `{}`", billed.plan_id), "it is not there"))?,
+            ),
         };
-        usage.count(meter, quantity(row, 1)?, late).map_err(overflow)?;
+        let next = recorded.partition_point(|at| *at < billed.window.start);
+        let holds_one = recorded.get(next).is_some_and(|at| *at < billed.window.end);
+        let mut meterings = [billed.metering(plan), billed.metering(plan)];
+        // What is held reaches into the windows after its own.
+        let [metering, _] = &meterings;
+        if !holds_one && metering.carried().next().is_none() {
+            continue;
+        }
+        let seen = [query.watermark, watermark];
+        add_up(connection, query.tenant_id, billed.window, &mut meterings, &seen)?;
+        let [before, after] = meterings;
+        let before = before.finish().map_err(overflow)?;
+        let after = after.finish().map_err(overflow)?;
+        if before != after {
+            found.push(LateUsage {
+                billed,
+                plan: plan.clone(),
+                before,
+                after,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// When that occurred which was recorded after it was billed; earliest first.
+fn recorded_late(
+    connection: &Connection,
+    query: &UsageQuery<'_>,
+    watermark: u64,
+) -> Result<Vec<DateTime<Utc>>, StoreError> {
+    let mut statement = connection.prepare_cached(LATE).map_err(store_error)?;
+    let mut rows = statement
+        .query(params![
+            query.tenant_id.uuid().as_bytes(),
+            stored(query.watermark)?,
+            stored(watermark)?,
+            micros(query.origin),
+            micros(query.from),
+        ])
+        .map_err(store_error)?;
+    let mut late = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        late.push(instant(row, 0)?);
+    }
+    late.sort_unstable();
+    Ok(late)
+}
+
+/// Counts the events of a window into each metering, those that were recorded up to the place that is `seen` by it.
+///
+/// Exactly, here and not in SQL: SQLite would add in floating point.
+fn add_up(
+    connection: &Connection,
+    tenant_id: TenantId,
+    window: Period,
+    meterings: &mut [Metering<'_>],
+    seen: &[u64],
+) -> Result<(), StoreError> {
+    let mut reads_properties = false;
+    for (metering, seen) in meterings.iter_mut().zip(seen) {
+        reads_properties |= metering.reads_properties();
+        for meter in metering.carried().collect::<Vec<_>>() {
+            let level = counters::last_before(connection, tenant_id, meter, window.start, *seen)?;
+            if let Some((quantity, _)) = level {
+                metering.carry(meter.as_str(), quantity);
+            }
+        }
+    }
+    let sql = if reads_properties {
+        IN_TIME_WITH_PROPERTIES
+    } else {
+        IN_TIME
+    };
+    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+    let last = seen.iter().max().copied().unwrap_or_default();
+    let mut rows = statement
+        .query(params![
+            tenant_id.uuid().as_bytes(),
+            micros(window.start),
+            micros(window.end),
+            stored(last)?,
+        ])
+        .map_err(store_error)?;
+    let none = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let (quantity, occurred_at, sequence) = (quantity(row, 1)?, instant(row, 2)?, counter(row, 3)?);
+        let properties = if reads_properties {
+            properties(row, 4)?
+        } else {
+            None
+        };
+        let properties = properties.as_ref().unwrap_or(&none);
+        for (metering, seen) in meterings.iter_mut().zip(seen) {
+            if sequence <= *seen {
+                metering
+                    .add(text(row, 0)?, quantity, occurred_at, properties)
+                    .map_err(overflow)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn properties(row: &Row<'_>, index: usize) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+    match row.get_ref(index).map_err(store_error)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => json(row, index, "the properties of a usage event").map(Some),
+    }
 }
 
 fn watermark(connection: &Connection) -> Result<u64, StoreError> {

@@ -18,8 +18,7 @@ use billing::core::id::{
 use billing::core::money::{Currency, Exact, Money, Rounding};
 use billing::core::payment::PaymentOutcome;
 use billing::core::plan::{
-    Activation, Aggregation, BillingTiming, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage, Trial,
-    TrialEnd,
+    Activation, BillingTiming, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage, Trial, TrialEnd,
 };
 use billing::core::retry::{DeclineClass, RetryPolicy};
 use billing::core::subscription::Subscription;
@@ -117,7 +116,7 @@ async fn bill_a_month(store: &Arc<dyn Store>) -> Result<(bool, bool)> {
         let events = batch.iter().map(event).collect::<Result<Vec<_>>>()?;
         for outcome in billing.record_usage(events).await? {
             match outcome {
-                UsageOutcome::Accepted => accepted += 1,
+                UsageOutcome::Accepted | UsageOutcome::Late { .. } => accepted += 1,
                 UsageOutcome::Duplicate => duplicates += 1,
                 UsageOutcome::Refused(refusal) => return Err(refusal.into()),
             }
@@ -306,17 +305,7 @@ fn list_prices(billing: &Billing, rows: &[Row]) -> Result<Plan> {
             let charge = ChargeModel::PerUnit {
                 unit_price: row.unit_price,
             };
-            let terms = MeterTerms {
-                aggregation: Aggregation::Sum,
-                allowance: Decimal::ZERO,
-                soft_limit: None,
-                hard_limit: None,
-                charge,
-                minimum: None,
-                maximum: None,
-                reset: Default::default(),
-                warn_at: Vec::new(),
-            };
+            let terms = MeterTerms::new(charge);
             (row.meter.clone(), terms)
         })
         .collect();

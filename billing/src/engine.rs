@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use billing_core::audit::{Actor, Digest};
 use billing_core::id::{InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
-use billing_core::invoice::Invoice;
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{Plan, TenantProfile, TrialEnd};
 use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
@@ -13,11 +12,11 @@ use billing_core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Subscription, UnusedOnCancel,
     UnusedOnPause, When,
 };
-use billing_core::usage::Usage;
+use billing_core::usage::{Usage, UsageQuery};
 use chrono::{DateTime, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::facts::Loaded;
+use crate::facts::{Loaded, Uncommitted};
 use crate::plans::PlanCache;
 use crate::quotes::Inputs;
 use crate::{Error, NewSubscription, Receipt, Request};
@@ -436,13 +435,8 @@ impl Billing {
         if !is_advance {
             let state = decisions.last().map_or(current, |(_, decision)| &decision.next);
             let expected = state.version;
-            let opened = decisions
-                .iter()
-                .rev()
-                .find_map(|(_, decision)| decision.opened.clone());
-            let decision = self
-                .decide(state, command, now, by, opened.as_ref(), inputs)
-                .await?;
+            let before = Uncommitted::of(decisions.iter().map(|(_, decision)| decision));
+            let decision = self.decide(state, command, now, by, before, inputs).await?;
             decisions.push((expected, decision));
         }
         Ok(decisions)
@@ -463,8 +457,8 @@ impl Billing {
             if state.next_due().is_none_or(|due| due > now) {
                 break;
             }
-            let opened = steps.iter().rev().find_map(|step| step.opened.as_ref());
-            let step = self.decide(state, &Command::Advance, now, by, opened, inputs.as_deref_mut());
+            let before = Uncommitted::of(steps.iter());
+            let step = self.decide(state, &Command::Advance, now, by, before, inputs.as_deref_mut());
             match step.await {
                 Ok(step) => steps.push(step),
                 Err(error) => return (steps, Some(error)),
@@ -473,23 +467,29 @@ impl Billing {
         (steps, None)
     }
 
-    /// Loads what `command` needs and decides it. `opened` is the newest invoice of steps that are not committed yet.
+    /// Loads what `command` needs and decides it. `before` are steps that are not committed yet.
     async fn decide(
         &self,
         state: &Subscription,
         command: &Command,
         now: DateTime<Utc>,
         (actor, ip): (&Actor, Option<IpAddr>),
-        opened: Option<&Invoice>,
+        before: Uncommitted<'_>,
         inputs: Option<&mut Inputs>,
     ) -> Result<Decision, Error> {
         let plan = self.plan_in_force(state.plan_id).await?;
         let needs = subscription::needs(state, command, &plan, now);
         let usage = match needs.usage {
-            Some(query) => self.store.usage(&[query]).await?.pop(),
+            Some(query) => {
+                let query = UsageQuery {
+                    up_to: before.read_up_to,
+                    ..query
+                };
+                self.store.usage(&[query]).await?.pop()
+            }
             None => None,
         };
-        let loaded = self.load(state, plan, &needs, usage, opened).await?;
+        let loaded = self.load(state, Arc::clone(&plan), &needs, usage, before).await?;
         if let Some(inputs) = inputs {
             inputs.see(&loaded)?;
         }
@@ -643,22 +643,22 @@ impl Billing {
         Ok(siblings)
     }
 
-    /// Loads what `needs` names, but for the usage, which a sweep loads for a page at once. `opened` is the newest
-    /// invoice of steps that are not committed yet: the store does not have it.
+    /// Loads what `needs` names, but for the usage, which a sweep loads for a page at once. `before` are steps
+    /// that are not committed yet.
     pub(crate) async fn load(
         &self,
         state: &Subscription,
         plan: Arc<Plan>,
-        needs: &subscription::Needs,
+        needs: &subscription::Needs<'_>,
         usage: Option<Usage>,
-        opened: Option<&Invoice>,
+        before: Uncommitted<'_>,
     ) -> Result<Loaded, Error> {
         let target = match needs.target {
             Some(id) => Some(self.current_plan(id).await?),
             None => None,
         };
         let invoice = match needs.invoice {
-            Some(id) if opened.is_some_and(|invoice| invoice.id == id) => opened.cloned(),
+            Some(id) if before.opened.is_some_and(|invoice| invoice.id == id) => before.opened.cloned(),
             Some(id) => Some(
                 self.store
                     .invoice(id)

@@ -1,5 +1,6 @@
 //! Why the engine could not do what was asked.
 
+use billing_core::aggregation::Aggregation;
 use billing_core::audit::ChainFault;
 use billing_core::id::{IdempotencyKey, InvoiceId, MeterCode, PlanCode, PlanId, SubscriptionId, TenantId};
 use billing_core::ports::{CommitRefusal, StoreError};
@@ -42,6 +43,16 @@ pub enum Error {
         tenant_id: TenantId,
         /// What.
         meter: MeterCode,
+    },
+    /// Nothing can be held of a meter whose events do not add up: a hold is a part of a sum or of a count.
+    #[error(
+        "nothing can be held of `{meter}`, whose aggregation is {aggregation:?}: expected a sum or a count"
+    )]
+    NotReservable {
+        /// What.
+        meter: MeterCode,
+        /// How its events become one quantity.
+        aggregation: Aggregation,
     },
     /// A lease must last for some time, and for a day at most.
     #[error("a lease must last for more than no time and at most a day, got {lease}")]
@@ -142,6 +153,7 @@ impl Error {
             | Self::UnknownInvoice { .. }
             | Self::Quantity(_)
             | Self::NotMetered { .. }
+            | Self::NotReservable { .. }
             | Self::LeaseLength { .. }
             | Self::QuoteLength { .. }
             | Self::NothingToDo

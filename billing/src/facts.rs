@@ -5,8 +5,28 @@ use std::sync::Arc;
 use billing_core::id::SubscriptionId;
 use billing_core::invoice::Invoice;
 use billing_core::plan::Plan;
-use billing_core::subscription::Facts;
+use billing_core::subscription::{Decision, Facts};
 use billing_core::usage::Usage;
+
+/// What steps leave that are not committed yet: the store does not have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Uncommitted<'a> {
+    /// The newest invoice.
+    pub(crate) opened: Option<&'a Invoice>,
+    /// How far the record of usage was read, if a window of it was billed. It must not be read further, since the store does
+    /// not know of that window yet, and what came late for it would be missed.
+    pub(crate) read_up_to: Option<u64>,
+}
+
+impl<'a> Uncommitted<'a> {
+    pub(crate) fn of(decisions: impl DoubleEndedIterator<Item = &'a Decision> + Clone) -> Self {
+        let mut billed = decisions.clone().filter(|decision| decision.billed.is_some());
+        Self {
+            opened: decisions.rev().find_map(|decision| decision.opened.as_ref()),
+            read_up_to: billed.next().map(|decision| decision.next.usage.watermark),
+        }
+    }
+}
 
 /// The facts for one decision.
 #[derive(Debug)]

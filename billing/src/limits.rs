@@ -95,6 +95,16 @@ struct Placed<'a> {
 }
 
 impl Placed<'_> {
+    /// The counter of the window.
+    fn key(&self, tenant_id: TenantId, meter: &MeterCode) -> CounterKey {
+        CounterKey {
+            tenant_id,
+            meter: meter.clone(),
+            window: self.window,
+            aggregation: self.terms.aggregation.clone(),
+        }
+    }
+
     fn answer(&self, counter: &Counter, quantity: Decimal) -> Result<LimitCheck, Error> {
         let answer =
             limit::check(self.terms, counter, quantity).map_err(|overflow| StoreError::Internal {
@@ -126,11 +136,7 @@ impl Billing {
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
         let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
-        let key = CounterKey {
-            tenant_id,
-            meter: meter.clone(),
-            window: placed.window,
-        };
+        let key = placed.key(tenant_id, meter);
         let counter = self.store.counter(&key, now).await?;
         placed.answer(&counter, quantity)
     }
@@ -214,6 +220,7 @@ impl Billing {
         let batch = events.iter().zip(&placed).map(|(event, placed)| Consumption {
             event: event.clone(),
             window: placed.window,
+            aggregation: placed.terms.aggregation.clone(),
             hard_limit: placed.terms.hard_limit,
         });
         let consumed = self.store.consume(batch.collect(), now).await?;
@@ -222,15 +229,16 @@ impl Billing {
             .zip(&placed)
             .zip(consumed)
             .map(|((event, placed), consumed)| {
+                let quantity = placed.terms.aggregation.counted(event.quantity);
                 Ok(match consumed {
                     Consumed::Accepted(counter) => {
-                        ConsumeOutcome::Accepted(placed.answer(&counter, event.quantity)?)
+                        ConsumeOutcome::Accepted(placed.answer(&counter, quantity)?)
                     }
                     Consumed::Duplicate(counter) => {
                         ConsumeOutcome::Duplicate(placed.answer(&counter, Decimal::ZERO)?)
                     }
                     Consumed::OverLimit(counter) => {
-                        ConsumeOutcome::OverLimit(placed.answer(&counter, event.quantity)?)
+                        ConsumeOutcome::OverLimit(placed.answer(&counter, quantity)?)
                     }
                     Consumed::Refused(refusal) => ConsumeOutcome::Refused(refusal),
                     Consumed::Withheld => ConsumeOutcome::Withheld,
@@ -246,7 +254,7 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::Quantity`], [`Error::LeaseLength`] for a lease of no time or of more than a day,
-    /// [`Error::NotMetered`], [`Error::Store`].
+    /// [`Error::NotMetered`], [`Error::NotReservable`], [`Error::Store`].
     pub async fn reserve(
         &self,
         tenant_id: TenantId,
@@ -263,11 +271,19 @@ impl Billing {
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
         let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
+        let aggregation = &placed.terms.aggregation;
+        if !aggregation.is_additive() {
+            return Err(Error::NotReservable {
+                meter: meter.clone(),
+                aggregation: aggregation.clone(),
+            });
+        }
         let lease = Lease {
             tenant_id,
             key: key.clone(),
             meter: meter.clone(),
             window: placed.window,
+            aggregation: aggregation.clone(),
             quantity,
             expires_at,
         };

@@ -18,7 +18,8 @@ use billing_core::ports::{
 };
 use billing_core::subscription::{Decision, InvoiceClosed, Subscription};
 use billing_core::usage::{
-    Usage, UsageEvent, UsageField, UsageOutcome, UsageOverflow, UsageQuery, UsageRefusal, add_quantities,
+    BilledWindow, Usage, UsageEvent, UsageField, UsageOutcome, UsageOverflow, UsageQuery, UsageRefusal,
+    add_quantities,
 };
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -58,6 +59,7 @@ struct Tables {
     /// In the order in which they were recorded: the place of an event, from 1, is what a watermark counts.
     usage: Vec<UsageEvent>,
     leases: BTreeMap<(TenantId, IdempotencyKey), (Lease, LeaseState)>,
+    billed: Vec<(SubscriptionId, BilledWindow)>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,6 +90,7 @@ impl Tables {
             audit,
             opened,
             closed,
+            billed,
             trial,
             // They are in `jobs`, with their ids.
             effects: _,
@@ -97,6 +100,7 @@ impl Tables {
                 invoice.state = state;
             }
         }
+        self.billed.extend(billed.map(|billed| (next.id, billed)));
         self.invoices.extend(opened.map(|invoice| (invoice.id, invoice)));
         self.trials
             .extend(trial.map(|trial| (trial.tenant_id, trial.family)));
@@ -243,12 +247,15 @@ impl Tables {
     /// Counted anew each time: what a store that keeps counters must agree with.
     fn counter(&self, key: &CounterKey, now: DateTime<Utc>) -> Result<Counter, UsageOverflow> {
         let mut counter = Counter::default();
-        for event in &self.usage {
-            if (event.tenant_id, &event.meter) == (key.tenant_id, &key.meter)
-                && key.window.contains(event.occurred_at)
-            {
-                counter.used = add_quantities(counter.used, event.quantity)?;
-                counter.events += 1;
+        let of_meter = |event: &&UsageEvent| (event.tenant_id, &event.meter) == (key.tenant_id, &key.meter);
+        let mut events: Vec<_> = self.usage.iter().filter(of_meter).collect();
+        // A stable sort: of those at one instant the one that was recorded last is the last.
+        events.sort_by_key(|event| event.occurred_at);
+        for event in events {
+            if key.window.contains(event.occurred_at) {
+                counter.record(&key.aggregation, event.quantity, true)?;
+            } else if key.aggregation.carries_over() && event.occurred_at < key.window.start {
+                counter.used = event.quantity;
             }
         }
         for (lease, state) in self.leases.values() {
@@ -295,6 +302,7 @@ impl Tables {
         for Consumption {
             event,
             window,
+            aggregation,
             hard_limit,
         } in batch
         {
@@ -302,13 +310,17 @@ impl Tables {
                 tenant_id: event.tenant_id,
                 meter: event.meter.clone(),
                 window,
+                aggregation,
             };
             let counter = self.counter(&key, now)?;
-            let admitted = counter.admits(event.quantity, hard_limit)?;
+            let quantity = key.aggregation.counted(event.quantity);
+            let admitted = counter.admits(&key.aggregation, quantity, hard_limit)?;
             let known = self.known(&event).map(|known| event.compare(known));
             outcomes.push(match known {
                 Some(UsageOutcome::Refused(refusal)) => Consumed::Refused(refusal),
-                Some(UsageOutcome::Duplicate | UsageOutcome::Accepted) => Consumed::Duplicate(counter),
+                Some(UsageOutcome::Duplicate | UsageOutcome::Accepted | UsageOutcome::Late { .. }) => {
+                    Consumed::Duplicate(counter)
+                }
                 None if admitted => {
                     self.usage.push(event);
                     Consumed::Accepted(counter)
@@ -329,6 +341,7 @@ impl Tables {
             tenant_id: lease.tenant_id,
             meter: lease.meter.clone(),
             window: lease.window,
+            aggregation: lease.aggregation.clone(),
         };
         let counter = self.counter(&key, now)?;
         let name = (lease.tenant_id, lease.key.clone());
@@ -343,7 +356,7 @@ impl Tables {
             Some((known, LeaseState::Held)) if known.expires_at > now => Reserved::Duplicate(counter),
             Some(_) => Reserved::Ended,
             None if is_recorded => Reserved::KeyReused,
-            None if counter.admits(lease.quantity, hard_limit)? => {
+            None if counter.admits(&lease.aggregation, lease.quantity, hard_limit)? => {
                 self.leases.insert(name, (lease, LeaseState::Held));
                 Reserved::Held(counter)
             }
@@ -387,15 +400,19 @@ impl Tables {
         }
     }
 
-    fn usage(&self, query: &UsageQuery) -> Result<Usage, UsageOverflow> {
-        let mut usage = Usage::default();
-        for (event, sequence) in self.usage.iter().zip(1..) {
-            usage.watermark = sequence;
-            if event.tenant_id == query.tenant_id {
-                usage.add(query, event, sequence)?;
-            }
-        }
-        Ok(usage)
+    fn usage(&self, query: &UsageQuery<'_>) -> Result<Usage, UsageOverflow> {
+        let recorded = (1..).zip(&self.usage);
+        let mut events: Vec<_> = recorded
+            .filter(|(_, event)| event.tenant_id == query.tenant_id)
+            .collect();
+        events.sort_by_key(|(sequence, event)| (event.occurred_at, *sequence));
+        let billed: Vec<_> = self
+            .billed
+            .iter()
+            .filter(|(id, _)| *id == query.subscription_id)
+            .filter_map(|(_, billed)| Some((*billed, self.plans.get(&billed.plan_id)?)))
+            .collect();
+        query.answer(&events, &billed, count(self.usage.len()))
     }
 
     fn prune_audit(&mut self, id: SubscriptionId, before: DateTime<Utc>) -> u64 {
@@ -703,7 +720,7 @@ impl Store for MemoryStore {
         done(Vec::new())
     }
 
-    fn usage<'a>(&'a self, queries: &'a [UsageQuery]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
+    fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {
         let tables = self.tables();
         summed(queries.iter().map(|query| tables.usage(query)).collect())
     }

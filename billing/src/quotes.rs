@@ -1,13 +1,15 @@
 //! Quotes: what a command would cost, and the promise that it costs just that.
 
+use std::collections::BTreeMap;
+
 use billing_core::audit::{Actor, Digest};
 use billing_core::calendar::Period;
-use billing_core::id::SubscriptionId;
+use billing_core::id::{MeterCode, SubscriptionId};
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine};
 use billing_core::money::Money;
 use billing_core::plan::Plan;
 use billing_core::subscription::{Command, CommandKind, Decision, Effect, Subscription};
-use billing_core::usage::UsageQuery;
+use billing_core::usage::{Detail, MeterUsage, UsageQuery};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{ATTEMPTS_MAX, fingerprint, to_json};
@@ -151,11 +153,30 @@ impl Inputs {
             self.see_plan(sibling)?;
         }
         // Not how far the store was read: every event of anyone moves that.
-        for (meter, used) in loaded.usage.iter().flat_map(|usage| &usage.meters) {
-            self.usage += &to_json(&(meter, used.quantity, used.late_quantity, used.events))?;
+        if let Some(usage) = &loaded.usage {
+            self.see_usage(&usage.meters)?;
+            for late in &usage.late {
+                self.usage += &to_json(&late.billed)?;
+                self.see_usage(&late.before)?;
+                self.see_usage(&late.after)?;
+            }
         }
         if let Some(invoice) = &loaded.invoice {
             self.invoice += &to_json(invoice)?;
+        }
+        Ok(())
+    }
+
+    fn see_usage(&mut self, meters: &BTreeMap<MeterCode, MeterUsage>) -> Result<(), Error> {
+        for (meter, usage) in meters {
+            for (cell, used) in usage {
+                self.usage += &to_json(&(meter, cell, used.quantity, used.events))?;
+                self.usage += &match &used.detail {
+                    Detail::None => String::new(),
+                    Detail::Events(events) => to_json(events)?,
+                    Detail::Matrix(cells) => to_json(&cells.iter().collect::<Vec<_>>())?,
+                };
+            }
         }
         Ok(())
     }
@@ -329,14 +350,21 @@ impl Billing {
         }
         let query = UsageQuery {
             tenant_id: current.tenant_id,
+            subscription_id: current.id,
+            plan: &plan,
             origin: from,
             from,
             until,
-            watermark: 0,
+            term: None,
+            watermark: u64::MAX,
+            up_to: None,
         };
         let usage = self.store.usage(&[query]).await?;
-        let mut meters = usage.iter().flat_map(|usage| usage.meters.keys());
-        Ok(meters.any(|meter| plan.meters.contains_key(meter)))
+        let mut cells = usage
+            .iter()
+            .flat_map(|usage| usage.meters.values())
+            .flat_map(MeterUsage::values);
+        Ok(cells.any(|cell| cell.events > 0))
     }
 
     async fn decided(

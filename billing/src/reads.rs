@@ -1,12 +1,17 @@
 //! Reading what the engine keeps, recording usage, and looking after the audit trail.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
 use billing_core::access;
 use billing_core::audit::{self, AuditEntry, ChainHead};
 use billing_core::id::JobId;
 use billing_core::id::{FeatureCode, InvoiceId, SubscriptionId, TenantId};
 use billing_core::invoice::Invoice;
+use billing_core::plan::Plan;
 use billing_core::ports::Job;
-use billing_core::subscription::Subscription;
+use billing_core::subscription::{Subscription, UsageCursor};
 use billing_core::usage::{UsageEvent, UsageOutcome};
 use chrono::{DateTime, Utc};
 
@@ -90,6 +95,9 @@ impl Billing {
 
     /// Records usage events, durably; one answer per event, in order.
     ///
+    /// An event of time whose usage was billed already is recorded too, and [told so](UsageOutcome::Late): it stands on an
+    /// adjustment line of the next invoice.
+    ///
     /// # Errors
     ///
     /// [`Error::Store`]: then nothing was recorded. An event that is refused is an answer, not an error.
@@ -106,11 +114,46 @@ impl Billing {
                 Err(refusal) => outcomes.push(Some(UsageOutcome::Refused(refusal))),
             }
         }
-        let mut recorded = self.store.record_usage(sound, now).await?.into_iter();
+        let billed_until = self.billed_until(&sound).await?;
+        let recorded = self.store.record_usage(sound, now).await?;
+        let mut recorded = recorded
+            .into_iter()
+            .zip(billed_until)
+            .map(|(outcome, billed_until)| match (outcome, billed_until) {
+                (UsageOutcome::Accepted, Some(billed_until)) => UsageOutcome::Late { billed_until },
+                (outcome, _) => outcome,
+            });
         Ok(outcomes
             .into_iter()
             .filter_map(|refused| refused.or_else(|| recorded.next()))
             .collect())
+    }
+
+    /// For each event until when usage is billed, if it occurred before.
+    async fn billed_until(&self, events: &[UsageEvent]) -> Result<Vec<Option<DateTime<Utc>>>, Error> {
+        let mut known: HashMap<TenantId, Vec<(Arc<Plan>, UsageCursor)>> = HashMap::new();
+        let mut answers = Vec::with_capacity(events.len());
+        for event in events {
+            let cursors = match known.entry(event.tenant_id) {
+                Entry::Occupied(cursors) => cursors.into_mut(),
+                Entry::Vacant(place) => {
+                    let mut cursors = Vec::new();
+                    for subscription in self.store.subscriptions_of(event.tenant_id).await? {
+                        if subscription.is_live() {
+                            let plan = self.plan_in_force(subscription.plan_id).await?;
+                            cursors.push((plan, subscription.usage));
+                        }
+                    }
+                    place.insert(cursors)
+                }
+            };
+            let was_billed = |usage: &UsageCursor| (usage.origin..usage.from).contains(&event.occurred_at);
+            let found = cursors
+                .iter()
+                .find(|(plan, usage)| plan.meters.contains_key(&event.meter) && was_billed(usage));
+            answers.push(found.map(|(_, usage)| usage.from));
+        }
+        Ok(answers)
     }
 
     /// The audit trail of a subscription, from the last clean-up on.

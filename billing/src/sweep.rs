@@ -1,6 +1,7 @@
 //! The sweep: takes every step that time has made due, page by page.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use billing_core::audit::{Actor, AuditAction};
 use billing_core::calendar::Period;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future;
 
 use crate::engine::{STEPS_MAX, versioned, whole_micros};
+use crate::facts::Uncommitted;
 use crate::{Billing, Error};
 
 /// How often a subscription that others keep changing is tried anew before it is left to the next sweep.
@@ -277,8 +279,7 @@ impl Billing {
     ///
     /// The usage of the whole page is read at once.
     async fn step_page(&self, now: DateTime<Utc>, page: &mut [Planned]) -> Result<bool, Error> {
-        let mut steps = Vec::with_capacity(page.len());
-        let mut queries = Vec::new();
+        let mut plans = Vec::with_capacity(page.len());
         for (index, planned) in page.iter_mut().enumerate() {
             let Some(due_at) = planned.due(now) else { continue };
             let plan = match self.plan_in_force(planned.state().plan_id).await {
@@ -289,15 +290,24 @@ impl Billing {
                     continue;
                 }
             };
-            let needs = subscription::needs(planned.state(), &Command::Advance, &plan, now);
+            plans.push((index, due_at, plan));
+        }
+        if plans.is_empty() {
+            return Ok(false);
+        }
+        let mut steps = Vec::with_capacity(plans.len());
+        let mut queries = Vec::new();
+        for (index, due_at, plan) in &plans {
+            let Some(planned) = page.get(*index) else { continue };
+            let needs = subscription::needs(planned.state(), &Command::Advance, plan, now);
             let query = needs.usage.map(|query| {
-                queries.push(query);
+                queries.push(UsageQuery {
+                    up_to: Uncommitted::of(planned.decisions.iter()).read_up_to,
+                    ..query
+                });
                 queries.len() - 1
             });
-            steps.push((index, due_at, plan, needs, query));
-        }
-        if steps.is_empty() {
-            return Ok(false);
+            steps.push((*index, *due_at, Arc::clone(plan), needs, query));
         }
         let mut usage: Vec<_> = self
             .usage_of_each(&queries)
@@ -320,12 +330,8 @@ impl Billing {
                     continue;
                 }
             };
-            let opened = planned
-                .decisions
-                .iter()
-                .rev()
-                .find_map(|decision| decision.opened.as_ref());
-            let loaded = match self.load(planned.state(), plan, &needs, usage, opened).await {
+            let before = Uncommitted::of(planned.decisions.iter());
+            let loaded = match self.load(planned.state(), plan, &needs, usage, before).await {
                 Ok(loaded) => loaded,
                 Err(error) if ends_sweep(&error) => return Err(error),
                 Err(error) => {
@@ -343,7 +349,7 @@ impl Billing {
     }
 
     /// The usage of a page, read at once; one by one when something of it cannot be read, so that it stops nobody else.
-    async fn usage_of_each(&self, queries: &[UsageQuery]) -> Result<Vec<Result<Usage, Error>>, Error> {
+    async fn usage_of_each(&self, queries: &[UsageQuery<'_>]) -> Result<Vec<Result<Usage, Error>>, Error> {
         match self.store.usage(queries).await.map_err(Error::from) {
             Ok(usage) => return Ok(usage.into_iter().map(Ok).collect()),
             Err(error) if ends_sweep(&error) => return Err(error),

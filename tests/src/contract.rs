@@ -70,6 +70,8 @@ macro_rules! for_each_case {
             usage {
                 usage_is_summed_per_meter_in_a_half_open_window,
                 late_usage_is_what_came_after_the_watermark,
+                late_usage_comes_with_the_plan_and_the_period_of_its_time,
+                every_aggregation_is_as_core_says,
                 a_known_key_is_a_duplicate_or_refused,
                 keys_are_scoped_by_tenant,
                 a_batch_is_answered_in_order_and_sees_itself,
@@ -81,6 +83,7 @@ macro_rules! for_each_case {
             }
             limits {
                 a_counter_agrees_with_the_events,
+                a_counter_keeps_every_aggregation,
                 consumption_stops_at_the_limit,
                 a_refused_batch_consumes_nothing,
                 racing_consumers_never_pass_a_limit,

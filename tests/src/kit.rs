@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use billing_core::audit::{Actor, Digest};
-use billing_core::calendar::{Interval, MonthEnd};
+use billing_core::calendar::{Interval, MonthEnd, Period};
 use billing_core::charge::ChargeModel;
 use billing_core::id::{
     ActorName, IdempotencyKey, InvoiceId, JobId, MeterCode, PaymentMethodId, PlanCode, PlanId, ProductCode,
@@ -14,7 +14,7 @@ use billing_core::invoice::Invoice;
 use billing_core::money::{Currency, Money, Rounding};
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{
-    Activation, Aggregation, BillingTiming, MeterTerms, Plan, ProrationRule, TenantProfile, Trial, TrialEnd,
+    Activation, BillingTiming, MeterTerms, Plan, ProrationRule, TenantProfile, Trial, TrialEnd,
 };
 use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store, StoreError};
 use billing_core::retry::{DeclineClass, RetryPolicy};
@@ -22,7 +22,7 @@ use billing_core::subscription::{
     self, Command, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription, UnusedOnCancel,
     When,
 };
-use billing_core::usage::{Usage, UsageEvent, UsageOutcome};
+use billing_core::usage::{BilledWindow, Usage, UsageEvent, UsageOutcome, WindowTerm};
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -142,17 +142,10 @@ pub fn with_trial(plan: Plan, trial_family: &str) -> Plan {
 /// The same with a meter: 100 are included, each more costs 0.01 USD.
 pub fn with_meter(mut plan: Plan, code: &str) -> Plan {
     let terms = MeterTerms {
-        aggregation: Aggregation::Sum,
         allowance: decimal("100"),
-        soft_limit: None,
-        hard_limit: None,
-        charge: ChargeModel::PerUnit {
+        ..MeterTerms::new(ChargeModel::PerUnit {
             unit_price: decimal("0.01"),
-        },
-        minimum: None,
-        maximum: None,
-        reset: Default::default(),
-        warn_at: vec![decimal("0.8"), decimal("1")],
+        })
     };
     plan.meters.insert(meter(code), terms);
     plan
@@ -556,6 +549,40 @@ impl<'a> Kit<'a> {
         wait(self.store.subscription(id))
             .expect("the store reads")
             .expect("the subscription is there")
+    }
+
+    /// Commits a decision that does nothing but bill a window by the plan in force.
+    ///
+    /// # Panics
+    ///
+    /// When the store does not take it.
+    pub fn bill(
+        &self,
+        current: &Subscription,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        term: Option<WindowTerm>,
+    ) -> Subscription {
+        let next = Subscription {
+            version: current.version + 1,
+            ..current.clone()
+        };
+        let billed = BilledWindow {
+            window: Period::new(from, until).expect("a period"),
+            plan_id: current.plan_id,
+            term,
+        };
+        let commit = self.commit_of(Decision {
+            next: next.clone(),
+            audit: vec![],
+            opened: None,
+            closed: vec![],
+            billed: Some(billed),
+            trial: None,
+            effects: vec![],
+        });
+        self.commit(commit).expect("a commit");
+        next
     }
 
     /// Records usage at the clock's time.

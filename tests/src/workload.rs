@@ -574,13 +574,17 @@ fn check_whole(store: &dyn Store, one: &Subscription, jobs: Vec<Job>) {
     }
     let everything = UsageQuery {
         tenant_id: one.tenant_id,
+        subscription_id: one.id,
+        plan: &with_meter(plan(9, "measures"), "api"),
         origin: DateTime::<Utc>::MIN_UTC,
         from: DateTime::<Utc>::MIN_UTC,
         until: DateTime::<Utc>::MAX_UTC,
+        term: None,
         watermark: 0,
+        up_to: None,
     };
     let usage = wait(store.usage(&[everything])).expect("usage").remove(0);
-    for total in usage.meters.values() {
+    for total in usage.meters.values().flat_map(BTreeMap::values) {
         assert_eq!(
             total.events % u64::try_from(BATCH).expect("fits"),
             0,

@@ -504,7 +504,7 @@ impl Pair<'_> {
                     .unwrap();
                 for outcome in outcomes {
                     let label = match outcome {
-                        UsageOutcome::Accepted => "usage accepted",
+                        UsageOutcome::Accepted | UsageOutcome::Late { .. } => "usage accepted",
                         UsageOutcome::Duplicate => "usage duplicate",
                         UsageOutcome::Refused(_) => "usage refused",
                     };
@@ -621,14 +621,20 @@ impl Pair<'_> {
             self.both(|store| wait(store.jobs(Some(job.id), 2))).unwrap();
         }
         let now = self.kit.now();
+        let measures = with_meter(with_meter(plan(99, "measures"), "api"), "other");
         let queries: Vec<_> = (1..=TENANTS)
             .flat_map(|n| [0, 1, 5].map(|watermark| (n, watermark)))
-            .map(|(n, watermark)| UsageQuery {
+            .flat_map(|query| self.ids.iter().map(move |id| (query, *id)))
+            .map(|((n, watermark), subscription_id)| UsageQuery {
                 tenant_id: tenant(n),
+                subscription_id,
+                plan: &measures,
                 origin: start(),
                 from: now - TimeDelta::days(20),
                 until: now,
+                term: None,
                 watermark,
+                up_to: None,
             })
             .collect();
         self.both(|store| wait(store.usage(&queries))).unwrap();

@@ -2,10 +2,12 @@
 
 use core::num::NonZeroU16;
 use std::string::ToString;
+use std::vec;
 
 use uuid::Uuid;
 
 use super::*;
+use crate::aggregation::HeldUnit;
 use crate::retry::ExponentialBackoff;
 
 fn usd(minor: i64) -> Money {
@@ -47,17 +49,13 @@ fn plan() -> Plan {
 
 fn terms() -> MeterTerms {
     MeterTerms {
-        aggregation: Aggregation::Sum,
         allowance: 10.into(),
         soft_limit: Some(20.into()),
         hard_limit: Some(20.into()),
-        charge: ChargeModel::PerUnit {
+        warn_at: Vec::new(),
+        ..MeterTerms::new(ChargeModel::PerUnit {
             unit_price: Decimal::new(4, 7),
-        },
-        minimum: None,
-        maximum: None,
-        reset: Default::default(),
-        warn_at: Default::default(),
+        })
     }
 }
 
@@ -261,7 +259,6 @@ fn what_a_meter_costs_is_checked_with_the_path_of_its_field() {
             ("meters.api.minimum", "above_maximum"),
         ],
     );
-    // Until usage carries single events and cells.
     let by_event = Percentage {
         event_minimum: Some(Decimal::ONE),
         ..Percentage::of(Decimal::ONE)
@@ -274,15 +271,28 @@ fn what_a_meter_costs_is_checked_with_the_path_of_its_field() {
         }]),
         otherwise: None,
     };
-    for model in [ChargeModel::Percentage(by_event), ChargeModel::Matrix(by_cell)] {
-        check(
-            &with(model),
-            &[
-                ("meters.api.minimum", "above_maximum"),
-                ("meters.api.charge", "not_metered_yet"),
-            ],
-        );
-    }
+    let above = ("meters.api.minimum", "above_maximum");
+    check(&with(ChargeModel::Percentage(by_event.clone())), &[above]);
+    // Usage that no row prices could not be billed.
+    let otherwise = ("meters.api.charge.matrix.otherwise", "missing");
+    check(&with(ChargeModel::Matrix(by_cell.clone())), &[above, otherwise]);
+    let aggregated = |model, aggregation| {
+        let mut plan = with(model);
+        let terms = plan.meters.get_mut(&meter("api")).unwrap();
+        (terms.aggregation, terms.soft_limit, terms.hard_limit) = (aggregation, None, None);
+        plan
+    };
+    check(
+        &aggregated(ChargeModel::Percentage(by_event), Aggregation::Max),
+        &[above, ("meters.api.charge", "not_summed")],
+    );
+    let seats = Aggregation::WeightedSum {
+        unit: HeldUnit::Period,
+    };
+    check(
+        &aggregated(ChargeModel::Matrix(by_cell), seats),
+        &[above, ("meters.api.charge", "not_told_apart"), otherwise],
+    );
     let by_count = Percentage {
         fixed_fee: Decimal::ONE,
         ..Percentage::of(Decimal::ONE)
@@ -444,4 +454,95 @@ fn defaults_are_those_of_the_manual() {
     );
     let unknown = json.replace("\"is_active\"", "\"isActive\"");
     assert!(serde_json::from_str::<Plan>(&unknown).is_err());
+}
+
+#[test]
+fn what_tells_events_apart_is_checked_with_the_path_of_its_field() {
+    let with = |change: &dyn Fn(&mut MeterTerms)| {
+        let mut terms = MeterTerms::new(ChargeModel::PerUnit {
+            unit_price: Decimal::ONE,
+        });
+        change(&mut terms);
+        Plan {
+            meters: [(meter("api"), terms)].into(),
+            ..plan()
+        }
+    };
+    let filter = |name: &str, property: &str, values: &[&str]| ChargeFilter {
+        name: name.into(),
+        matching: [(
+            property.into(),
+            values.iter().map(|value| (*value).into()).collect(),
+        )]
+        .into(),
+        allowance: Decimal::ZERO,
+        charge: ChargeModel::PerUnit {
+            unit_price: Decimal::ONE,
+        },
+        minimum: None,
+        maximum: None,
+    };
+    let eu = filter("EU", "region", &["eu"]);
+    assert_eq!(with(&|terms| terms.filters = vec![eu.clone()]).validate(), Ok(()));
+    check(
+        &with(&|terms| {
+            terms.filters = vec![
+                eu.clone(),
+                ChargeFilter {
+                    allowance: Decimal::NEGATIVE_ONE,
+                    matching: BTreeMap::new(),
+                    ..eu.clone()
+                },
+                filter(" ", "", &[]),
+            ];
+            terms.group_by = vec!["project".into(), "project".into()];
+        }),
+        &[
+            ("meters.api.filters[1].matching", "length"),
+            ("meters.api.filters[1].allowance", "negative"),
+            ("meters.api.filters[1].name", "repeated"),
+            ("meters.api.filters[2].name", "length"),
+            ("meters.api.filters[2].matching.", "length"),
+            ("meters.api.filters[2].matching.", "length"),
+            ("meters.api.group_by[1]", "repeated"),
+        ],
+    );
+    let seats = Aggregation::WeightedSum {
+        unit: HeldUnit::Period,
+    };
+    check(
+        &with(&|terms| {
+            terms.aggregation = seats.clone();
+            terms.filters = vec![eu.clone()];
+            terms.group_by = vec!["project".into()];
+        }),
+        &[
+            ("meters.api.filters", "too_many"),
+            ("meters.api.group_by", "too_many"),
+        ],
+    );
+    for aggregation in [
+        Aggregation::Min,
+        Aggregation::UniqueCount {
+            property: String::new(),
+        },
+    ] {
+        let is_named = aggregation == Aggregation::Min;
+        let limited = with(&|terms| {
+            terms.aggregation = aggregation.clone();
+            terms.soft_limit = Some(Decimal::ONE);
+        });
+        let unlimited = ("meters.api.aggregation", "not_limited");
+        if is_named {
+            check(&limited, &[unlimited]);
+        } else {
+            check(
+                &limited,
+                &[
+                    ("meters.api.aggregation.unique_count.property", "length"),
+                    unlimited,
+                ],
+            );
+        }
+    }
 }

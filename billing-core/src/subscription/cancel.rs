@@ -230,6 +230,7 @@ fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>
                 kind: LineKind::ProrationCredit,
                 plan_id,
                 meter: None,
+                cell: None,
                 period: debit.period,
                 quantity: Decimal::ONE,
                 unit_price: None,

@@ -16,7 +16,7 @@ use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind,
 use crate::money::Money;
 use crate::payment::{Collection, CollectionPhase, Debit};
 use crate::plan::Plan;
-use crate::usage::Usage;
+use crate::usage::{BilledWindow, Usage};
 
 /// When, by whom, and the id for an invoice, should one be opened: what core cannot know.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,8 @@ pub struct Decision {
     pub opened: Option<Invoice>,
     /// Invoices whose status changed.
     pub closed: Vec<InvoiceClosed>,
+    /// The window whose usage was billed, by a plan with meters.
+    pub billed: Option<BilledWindow>,
     /// A trial that was granted.
     pub trial: Option<TrialGrant>,
     /// What is to be performed after the commit, in this order.
@@ -176,6 +178,7 @@ pub(super) struct Draft<'a> {
     audit: Vec<AuditEntry>,
     opened: Option<Invoice>,
     closed: Vec<InvoiceClosed>,
+    pub(super) billed: Option<BilledWindow>,
     trial: Option<TrialGrant>,
     effects: Vec<Effect>,
 }
@@ -201,6 +204,7 @@ impl<'a> Draft<'a> {
             audit: Vec::new(),
             opened: None,
             closed: Vec::new(),
+            billed: None,
             trial: None,
             effects: Vec::new(),
         }
@@ -339,6 +343,7 @@ impl<'a> Draft<'a> {
             kind,
             plan_id: self.plan.id,
             meter: None,
+            cell: None,
             period,
             quantity: rust_decimal::Decimal::ONE,
             unit_price: None,
@@ -419,6 +424,7 @@ impl<'a> Draft<'a> {
             audit: self.audit,
             opened: self.opened,
             closed: self.closed,
+            billed: self.billed,
             trial: self.trial,
             effects: self.effects,
         }

@@ -1,5 +1,7 @@
 //! The lines of an invoice: recurring prices, usage, proration.
 
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
@@ -9,14 +11,15 @@ use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::Term;
 use crate::calendar::Period;
-use crate::charge::{RatingError, Used};
-use crate::invoice::{InvoiceLine, LineKind, explain};
+use crate::charge::{ChargeModel, RatingError};
+use crate::id::MeterCode;
+use crate::invoice::{InvoiceLine, LineCell, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::Debit;
-use crate::plan::{BillingTiming, Plan, ProrationRule};
+use crate::plan::{BillingTiming, MeterTerms, Plan, ProrationRule};
 use crate::proration::Share;
 use crate::rating::PeriodTerms;
-use crate::usage::{MeterUsage, add_quantities};
+use crate::usage::{BilledWindow, CellUsage, ChargeCell, LateUsage, MeterUsage};
 use crate::{proration, rating};
 
 impl Draft<'_> {
@@ -149,7 +152,7 @@ impl Draft<'_> {
 
     /// The usage from where it was last billed until `until`, rated by `plan`; moves the usage cursor there.
     ///
-    /// Late usage of closed periods stands on lines of its own and draws on the allowance that is left.
+    /// Late usage stands on lines of its own: what its window would have cost with it, less what was billed for it.
     pub(super) fn usage_lines(
         &mut self,
         plan: &Plan,
@@ -160,62 +163,123 @@ impl Draft<'_> {
         let Ok(window) = Period::new(cursor.from, until) else {
             return Ok(Vec::new());
         };
-        if plan.meters.is_empty() {
+        let mut lines = Vec::new();
+        if !plan.meters.is_empty() || cursor.has_billed() {
+            let usage = self.facts.usage.ok_or_else(|| self.missing("usage"))?;
+            let billed = BilledWindow {
+                window,
+                plan_id: plan.id,
+                term: term.map(Term::window_term),
+            };
+            for (meter, terms) in &plan.meters {
+                let used = usage.meters.get(meter);
+                self.meter_lines(plan, (meter, terms), &billed, used, &mut lines)?;
+            }
+            for late in &usage.late {
+                self.late_lines(late, &mut lines)?;
+            }
+            self.next.usage.watermark = usage.watermark;
+            if !plan.meters.is_empty() {
+                self.billed = Some(billed);
+            }
+        } else {
             // Nothing was read, so the watermark stays; by the origin this time's usage is not late later on.
             self.next.usage.origin = until;
-            self.next.usage.from = until;
-            return Ok(Vec::new());
         }
-        let usage = self.facts.usage.ok_or_else(|| self.missing("usage"))?;
-        let mut lines = Vec::new();
-        for (meter, terms) in &plan.meters {
-            let used = usage.meters.get(meter).copied().unwrap_or_default();
-            if term.is_none() && used == MeterUsage::default() {
-                // Outside of a period nothing is due for a meter that was not used, whatever its tiers ask for.
-                continue;
-            }
-            let granted = match term {
-                // A plan that was in force for a part of the period grants and asks for that part.
-                Some(term) => PeriodTerms::of_part(terms, (term.plan_since, until), term.period),
-                None => PeriodTerms::outside(terms),
-            };
-            let line = |kind: LineKind, quantity: Decimal, rated: rating::Rated| InvoiceLine {
-                kind,
-                plan_id: plan.id,
-                meter: Some(meter.clone()),
-                period: window,
-                quantity,
-                unit_price: rated.unit_price,
-                amount: rated.amount,
-                explanation: rated.explanation,
-                source: None,
-            };
-            // The count is of both together, and stays with what is there.
-            let only_late = used.quantity.is_zero() && !used.late_quantity.is_zero();
-            let in_time = Used::Total {
-                quantity: used.quantity,
-                events: if only_late { 0 } else { used.events },
-            };
-            let (currency, rounding) = (plan.currency(), plan.rounding);
-            let rated = rating::rate(&terms.charge, &in_time, &granted, currency, rounding)
+        self.next.usage.from = until;
+        Ok(lines)
+    }
+
+    /// What one meter costs for a window, one line per charge cell.
+    fn meter_lines(
+        &self,
+        plan: &Plan,
+        (meter, terms): (&MeterCode, &MeterTerms),
+        billed: &BilledWindow,
+        used: Option<&MeterUsage>,
+        lines: &mut Vec<InvoiceLine>,
+    ) -> Result<(), Rejection> {
+        let nothing = CellUsage::default();
+        let mut rate = |cell: &ChargeCell, used: &CellUsage| -> Result<(), Rejection> {
+            let (model, granted) = in_window(terms, cell, billed);
+            let rated = rating::rate(model, &used.used(), &granted, plan.currency(), plan.rounding)
                 .map_err(|error| self.not_rated(error))?;
             // A minimum is due without usage too.
             if !used.quantity.is_zero() || !rated.amount.is_zero() {
-                lines.push(line(LineKind::Usage, used.quantity, rated));
+                lines.push(usage_line(
+                    LineKind::Usage,
+                    plan,
+                    (meter, terms, cell),
+                    billed,
+                    used.quantity,
+                    rated,
+                ));
             }
-            if !used.late_quantity.is_zero() {
-                let quantity = add_quantities(used.quantity, used.late_quantity)
-                    .map_err(|_| MoneyError::Overflow { currency })?;
-                let events = used.events;
-                let all = Used::Total { quantity, events };
-                let rated = rating::rate_more(&terms.charge, &in_time, &all, &granted, currency, rounding)
-                    .map_err(|error| self.not_rated(error))?;
-                lines.push(line(LineKind::UsageAdjustment, used.late_quantity, rated));
+            Ok(())
+        };
+        // Outside of a period nothing is due for what was not used, whatever its tiers ask for.
+        if billed.term.is_some() {
+            for cell in terms.standing_cells() {
+                if used.is_none_or(|used| !used.contains_key(&cell)) {
+                    rate(&cell, &nothing)?;
+                }
             }
         }
-        self.next.usage.from = until;
-        self.next.usage.watermark = usage.watermark;
-        Ok(lines)
+        for (cell, used) in used.into_iter().flatten() {
+            rate(cell, used)?;
+        }
+        Ok(())
+    }
+
+    /// What came late for a window that was billed: what its cells cost now, less what they cost before.
+    fn late_lines(&self, late: &LateUsage, lines: &mut Vec<InvoiceLine>) -> Result<(), Rejection> {
+        let LateUsage {
+            billed,
+            plan,
+            before,
+            after,
+        } = late;
+        let nothing = CellUsage::default();
+        for (meter, terms) in &plan.meters {
+            let cells = |usage: &BTreeMap<MeterCode, MeterUsage>| {
+                usage
+                    .get(meter)
+                    .into_iter()
+                    .flat_map(BTreeMap::keys)
+                    .cloned()
+                    .collect::<BTreeSet<_>>()
+            };
+            let of = |usage: &'_ BTreeMap<MeterCode, MeterUsage>, cell: &ChargeCell| {
+                usage.get(meter).and_then(|cells| cells.get(cell)).cloned()
+            };
+            for cell in cells(before).union(&cells(after)) {
+                let was = of(before, cell).unwrap_or_else(|| nothing.clone());
+                let is = of(after, cell).unwrap_or_else(|| nothing.clone());
+                if was == is {
+                    continue;
+                }
+                let (model, granted) = in_window(terms, cell, billed);
+                let (currency, rounding) = (plan.currency(), plan.rounding);
+                let rated = if billed.term.is_none() && !before.contains_key(meter) {
+                    // Outside of a period nothing was charged for what was not used.
+                    rating::rate(model, &is.used(), &granted, currency, rounding)
+                } else {
+                    rating::rate_more(model, &was.used(), &is.used(), &granted, currency, rounding)
+                };
+                let rated = rated.map_err(|error| self.not_rated(error))?;
+                let quantity = is.quantity.checked_sub(was.quantity);
+                let quantity = quantity.ok_or(MoneyError::Overflow { currency })?;
+                lines.push(usage_line(
+                    LineKind::UsageAdjustment,
+                    plan,
+                    (meter, terms, cell),
+                    billed,
+                    quantity,
+                    rated,
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A plan that was checked needs nothing that usage does not carry; see [`MeterTerms`](crate::plan::MeterTerms).
@@ -243,6 +307,56 @@ impl Draft<'_> {
     }
 }
 
+/// The charge model of a cell, and what of its terms holds in a window: a plan that was in force for a part of the period
+/// grants and asks for that part.
+fn in_window<'a>(
+    terms: &'a MeterTerms,
+    cell: &ChargeCell,
+    billed: &BilledWindow,
+) -> (&'a ChargeModel, PeriodTerms) {
+    let filter = terms
+        .filters
+        .iter()
+        .find(|filter| cell.filter.as_ref() == Some(&filter.name));
+    let (model, whole) = match filter {
+        Some(filter) => (&filter.charge, PeriodTerms::of_filter(filter)),
+        None => (&terms.charge, PeriodTerms::whole(terms)),
+    };
+    let granted = match billed.term {
+        Some(term) => whole.of_part((term.since, billed.window.end), term.period),
+        None => whole.outside(),
+    };
+    (model, granted)
+}
+
+fn usage_line(
+    kind: LineKind,
+    plan: &Plan,
+    (meter, terms, cell): (&MeterCode, &MeterTerms, &ChargeCell),
+    billed: &BilledWindow,
+    quantity: Decimal,
+    rated: rating::Rated,
+) -> InvoiceLine {
+    let names = terms.group_by.iter().cloned();
+    InvoiceLine {
+        kind,
+        plan_id: plan.id,
+        meter: Some(meter.clone()),
+        cell: (!cell.is_whole()).then(|| {
+            Box::new(LineCell {
+                filter: cell.filter.clone(),
+                group: names.zip(cell.group.iter().cloned()).collect(),
+            })
+        }),
+        period: billed.window,
+        quantity,
+        unit_price: rated.unit_price,
+        amount: rated.amount,
+        explanation: rated.explanation,
+        source: None,
+    }
+}
+
 #[inline]
 fn price_line(
     kind: LineKind,
@@ -255,6 +369,7 @@ fn price_line(
         kind,
         plan_id: plan.id,
         meter: None,
+        cell: None,
         period,
         quantity: Decimal::ONE,
         unit_price: Some(plan.price.to_decimal()),

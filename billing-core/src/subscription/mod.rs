@@ -167,8 +167,8 @@ impl AccessTerms {
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub struct UsageCursor {
-    /// From when on usage is charged at all: the end of the trial, or the creation; later, the end of what a plan
-    /// without meters covered, so that usage of that time is never charged as late.
+    /// From when on usage is charged at all: the end of the trial, or the creation; moved on by plans without meters for as long
+    /// as there was none with.
     pub origin: DateTime<Utc>,
     /// From when on usage is not billed yet.
     pub from: DateTime<Utc>,
@@ -238,12 +238,19 @@ impl Subscription {
     }
 }
 
+impl UsageCursor {
+    /// Whether usage was billed before, so that more of it may come late.
+    pub fn has_billed(&self) -> bool {
+        self.origin < self.from
+    }
+}
+
 /// What a shell must load before it asks for a decision.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Needs {
+pub struct Needs<'a> {
     /// The usage to be billed.
-    pub usage: Option<UsageQuery>,
+    pub usage: Option<UsageQuery<'a>>,
     /// The plan to move to.
     pub target: Option<PlanId>,
     /// The invoice.
@@ -255,14 +262,19 @@ pub struct Needs {
 /// Tells what must be loaded to decide `command` at `now`; `plan` is the plan in force.
 ///
 /// It may ask for more than a refusal would have needed, never for less than an acceptance does.
-pub fn needs(current: &Subscription, command: &Command, plan: &Plan, now: DateTime<Utc>) -> Needs {
+pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now: DateTime<Utc>) -> Needs<'a> {
     let until = usage_until(current, command, now).filter(|until| *until > current.usage.from);
-    let usage = until.filter(|_| !plan.meters.is_empty()).map(|until| UsageQuery {
+    let is_read = !plan.meters.is_empty() || current.usage.has_billed();
+    let usage = until.filter(|_| is_read).map(|until| UsageQuery {
         tenant_id: current.tenant_id,
+        subscription_id: current.id,
+        plan,
         origin: current.usage.origin,
         from: current.usage.from,
         until,
+        term: usage_term(current, command).map(Term::window_term),
         watermark: current.usage.watermark,
+        up_to: None,
     });
     let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
         Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
@@ -328,6 +340,25 @@ fn usage_until(current: &Subscription, command: &Command, now: DateTime<Utc>) ->
         )
         | (Command::Cancel { .. }, State::Expired(_) | State::Suspended(_))
         | (Command::Reactivate | Command::Resume, State::Suspended(_)) => Some(now),
+        _ => None,
+    }
+}
+
+/// The term that the usage belongs to which `command` bills, if it belongs to one.
+const fn usage_term<'a>(current: &'a Subscription, command: &Command) -> Option<&'a Term> {
+    match (&current.state, command) {
+        (State::Active(active), _) => Some(&active.term),
+        (
+            State::Suspended(Suspended {
+                suspension:
+                    Suspension::Operator {
+                        held: Held::Active(active),
+                        ..
+                    },
+                ..
+            }),
+            Command::Cancel { .. } | Command::Reactivate,
+        ) => Some(&active.term),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::calendar::Period;
 use crate::id::PlanId;
 use crate::payment::{Collection, Debit};
+use crate::usage::WindowTerm;
 
 /// The plain name of a state.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -142,6 +143,16 @@ pub struct Term {
     pub plan_since: DateTime<Utc>,
     /// What was paid for time of this period; what a credit for unused time is computed from.
     pub debits: Vec<Debit>,
+}
+
+impl Term {
+    /// What of it a billed window keeps.
+    pub(crate) const fn window_term(&self) -> WindowTerm {
+        WindowTerm {
+            since: self.plan_since,
+            period: self.period,
+        }
+    }
 }
 
 /// What happens instead of a renewal when the period is over. There is at most one.

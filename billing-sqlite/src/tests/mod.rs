@@ -2,6 +2,7 @@
 
 mod committing;
 mod kit;
+mod migrating;
 mod opening;
 mod plans_of_queries;
 mod recording;

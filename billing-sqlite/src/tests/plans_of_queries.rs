@@ -2,7 +2,7 @@
 
 use super::kit::store;
 use crate::reader::Reader;
-use crate::{audit, invoices, outbox, plans, subscriptions, usage};
+use crate::{audit, counters, invoices, outbox, plans, subscriptions, usage, windows};
 
 #[track_caller]
 fn check(sql: &str, expected: &[&str]) {
@@ -59,16 +59,29 @@ fn every_read_uses_an_index_and_none_sorts() {
         outbox::COMMAND,
         &["SEARCH commands USING INDEX sqlite_autoindex_commands_1 (tenant_id=? AND key=?)"],
     );
-    check(
-        usage::IN_TIME,
-        &["SEARCH usage_events USING PRIMARY KEY (tenant_id=? AND occurred_at>? AND occurred_at<?)"],
-    );
-    // Late events: the index alone, then one look-up for each that is late.
+    for in_time in [usage::IN_TIME, usage::IN_TIME_WITH_PROPERTIES] {
+        check(
+            in_time,
+            &["SEARCH usage_events USING PRIMARY KEY (tenant_id=? AND occurred_at>? AND occurred_at<?)"],
+        );
+    }
+    // Late events: the index alone.
     check(
         usage::LATE,
         &[
-            "SEARCH recorded USING COVERING INDEX usage_events_recorded (tenant_id=? AND sequence>?)",
-            "SEARCH event USING PRIMARY KEY (tenant_id=? AND occurred_at=? AND sequence=?)",
+            "SEARCH usage_events USING COVERING INDEX usage_events_recorded (tenant_id=? AND sequence>? AND sequence<?)",
+        ],
+    );
+    check(
+        counters::LAST_BEFORE,
+        &["SEARCH usage_events USING PRIMARY KEY (tenant_id=? AND occurred_at<?)"],
+    );
+    check(
+        windows::SINCE,
+        &[
+            "SEARCH usage_windows USING PRIMARY KEY (subscription_id=? AND starts_at>?)",
+            "SCALAR SUBQUERY 1",
+            "SEARCH usage_windows USING PRIMARY KEY (subscription_id=? AND starts_at<?)",
         ],
     );
     check(

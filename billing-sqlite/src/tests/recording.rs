@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use billing_core::aggregation::Aggregation;
 use billing_core::audit::{self, ChainHead};
 use billing_core::calendar::Period;
 use billing_core::id::{IdempotencyKey, MeterCode, PlanId};
@@ -75,63 +76,19 @@ fn a_known_key_is_compared_also_within_a_batch_and_below_a_microsecond() {
 }
 
 #[test]
-fn usage_is_in_time_or_late_by_its_place_in_the_record() {
-    let store = store();
-    let record = |events| block_on(store.record_usage(events, at(0))).unwrap();
-    // Before the origin, before the cursor, in time, and at the end, which is not in it.
-    record(vec![
-        event("a", "1", 9),
-        event("b", "2", 10),
-        event("c", "4", 20),
-        event("d", "8", 30),
-    ]);
-    let query = |watermark| UsageQuery {
-        tenant_id: tenant(1),
-        origin: at(10),
-        from: at(20),
-        until: at(30),
-        watermark,
-    };
-    record(vec![
-        event("e", "0.1", 9),
-        event("f", "0.2", 19),
-        event("g", "0.4", 29),
-    ]);
-    let found = block_on(store.usage(&[query(4), query(1), query(2), query(7)])).unwrap();
-    let totals: Vec<_> = found
-        .iter()
-        .map(|usage| {
-            let meter = usage.meters[&MeterCode::new("api").unwrap()];
-            (
-                meter.quantity.to_string(),
-                meter.late_quantity.to_string(),
-                meter.events,
-                usage.watermark,
-            )
-        })
-        .collect();
-    let expected = |late: &str, events| ("4.4".to_owned(), late.to_owned(), events, 7);
-    assert_eq!(
-        totals,
-        [
-            expected("0.2", 3),
-            expected("2.2", 4),
-            expected("0.2", 3),
-            expected("0", 2)
-        ]
-    );
-}
-
-#[test]
 fn the_watermark_begins_at_zero_and_counts_accepted_events_of_all_tenants() {
     let store = store();
     let watermark = || {
         let query = UsageQuery {
             tenant_id: tenant(9),
+            subscription_id: subscription(9),
+            plan: &plan(),
             origin: at(0),
             from: at(0),
             until: at(1),
+            term: None,
             watermark: 0,
+            up_to: None,
         };
         block_on(store.usage(&[query])).unwrap()[0].watermark
     };
@@ -297,6 +254,7 @@ fn a_recount_finds_a_counter_that_is_wrong() {
         tenant_id: tenant(1),
         meter: MeterCode::new("api").unwrap(),
         window,
+        aggregation: Aggregation::Sum,
     };
     let counted = |used: i64, events| Counter {
         used: used.into(),

@@ -9,7 +9,7 @@ use billing::core::id::{IdempotencyKey, MeterCode, PlanCode, ProductCode, Subscr
 use billing::core::invoice::Invoice;
 use billing::core::money::{Currency, Money, Rounding};
 use billing::core::payment::PaymentOutcome;
-use billing::core::plan::{Activation, Aggregation, BillingTiming, MeterTerms, Plan, ProrationRule};
+use billing::core::plan::{Activation, BillingTiming, MeterTerms, Plan, ProrationRule};
 use billing::core::retry::{ExponentialBackoff, RetryPolicy};
 use billing::core::usage::UsageEvent;
 use billing::{Billing, MemoryStore, NewSubscription, Receipt, Request, SqliteStore, Store, TestClock};
@@ -141,17 +141,11 @@ impl Bench {
 /// A meter `api` at so much per unit, with an allowance.
 pub(crate) fn metered(plan: &mut Plan, allowance: i64, unit_price: &str) {
     let terms = MeterTerms {
-        aggregation: Aggregation::Sum,
         allowance: allowance.into(),
-        soft_limit: None,
-        hard_limit: None,
-        charge: ChargeModel::PerUnit {
-            unit_price: unit_price.parse().unwrap(),
-        },
-        minimum: None,
-        maximum: None,
-        reset: Default::default(),
         warn_at: Vec::new(),
+        ..MeterTerms::new(ChargeModel::PerUnit {
+            unit_price: unit_price.parse().unwrap(),
+        })
     };
     plan.meters.insert(MeterCode::new("api").unwrap(), terms);
 }

@@ -4,5 +4,6 @@ mod concurrency;
 mod engine;
 mod kit;
 mod limits;
+mod metering;
 mod quotes;
 mod sweep;

@@ -313,14 +313,18 @@ pub fn a_dropped_future_does_no_harm(store: &dyn Store) {
         assert_eq!(again.len(), 1);
         let query = billing_core::usage::UsageQuery {
             tenant_id: tenant(n),
+            subscription_id: id,
+            plan: &plan,
             origin: kit.now(),
             from: kit.now(),
             until: kit.now() + chrono::TimeDelta::days(1),
+            term: None,
             watermark: 0,
+            up_to: None,
         };
         let usage = wait(store.usage(&[query])).expect("usage");
         assert_eq!(
-            usage[0].meters[&meter("api")].events,
+            usage[0].meters[&meter("api")][&Default::default()].events,
             1,
             "{n}: recorded once, by the first or by the second"
         );

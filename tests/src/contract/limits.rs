@@ -1,5 +1,6 @@
 //! Limits: counters that agree with the events, consumption that passes no limit, leases.
 
+use billing_core::aggregation::{Aggregation, HeldUnit};
 use billing_core::calendar::Period;
 use billing_core::limit::{Consumed, Consumption, Counter, CounterKey, Lease, Reserved, Settled};
 use billing_core::ports::Store;
@@ -22,6 +23,7 @@ fn api() -> CounterKey {
         tenant_id: tenant(1),
         meter: meter("api"),
         window: window(),
+        aggregation: Aggregation::Sum,
     }
 }
 
@@ -46,6 +48,7 @@ fn consume(store: &dyn Store, limit: &str, events: Vec<UsageEvent>) -> Vec<Consu
     let batch = events.into_iter().map(|event| Consumption {
         event,
         window: window(),
+        aggregation: Aggregation::Sum,
         hard_limit: Some(decimal(limit)),
     });
     wait(store.consume(batch.collect(), hour(5))).expect("answers")
@@ -57,6 +60,7 @@ fn lease(name: &str, quantity: &str, expires_at: DateTime<Utc>) -> Lease {
         key: key(name),
         meter: meter("api"),
         window: window(),
+        aggregation: Aggregation::Sum,
         quantity: decimal(quantity),
         expires_at,
     }
@@ -183,6 +187,7 @@ pub fn racing_consumers_never_pass_a_limit(store: &dyn Store) {
             let consumption = Consumption {
                 event: used(&format!("k{n}"), "1", 1),
                 window: window(),
+                aggregation: Aggregation::Sum,
                 hard_limit: Some(decimal("37")),
             };
             store.consume(vec![consumption], hour(5))
@@ -318,6 +323,7 @@ pub fn a_lease_is_held_in_every_window_that_it_reaches(store: &dyn Store) {
     let late = Consumption {
         event: used("c", "5", 10),
         window: next.window,
+        aggregation: Aggregation::Sum,
         hard_limit: Some(decimal("10")),
     };
     assert_eq!(
@@ -356,6 +362,7 @@ pub fn overlapping_windows_of_a_batch_see_each_other(store: &dyn Store) {
     let within = |name, window| Consumption {
         event: used(name, "6", 1),
         window,
+        aggregation: Aggregation::Sum,
         hard_limit: Some(decimal("10")),
     };
     for batch in [
@@ -370,4 +377,77 @@ pub fn overlapping_windows_of_a_batch_see_each_other(store: &dyn Store) {
             ])
         );
     }
+}
+
+/// Kept event by event or counted anew, in whatever order they come; of a weighted sum it is what is held, also from before
+/// the window.
+pub fn a_counter_keeps_every_aggregation(store: &dyn Store) {
+    let kit = Kit::new(store);
+    let held = Aggregation::WeightedSum { unit: HeldUnit::Hour };
+    let with = |aggregation: &Aggregation| CounterKey {
+        aggregation: aggregation.clone(),
+        ..api()
+    };
+    let all = [
+        Aggregation::Sum,
+        Aggregation::Count,
+        Aggregation::Max,
+        Aggregation::Last,
+        held,
+    ];
+    let check_all = |expected: [&str; 5], events: u64| {
+        for (aggregation, used) in all.iter().zip(expected) {
+            let found = wait(store.counter(&with(aggregation), hour(5))).expect("a counter");
+            let expected = counter(used, "0", events);
+            assert_eq!(found, expected, "{aggregation:?}");
+        }
+        assert_eq!(wait(store.recount(tenant(1))), Ok(vec![]));
+    };
+    let record = |name: &str, quantity: &str, hours: i64| {
+        assert_eq!(
+            kit.use_up(vec![used(name, quantity, hours)]),
+            [UsageOutcome::Accepted]
+        );
+    };
+    record("before", "6", -5);
+    check_all(["0", "0", "0", "0", "6"], 0);
+    record("nearer", "4", -2);
+    record("farther", "9", -3);
+    check_all(["0", "0", "0", "0", "4"], 0);
+    record("a", "5", 4);
+    check_all(["5", "1", "5", "5", "5"], 1);
+    record("earlier", "7", 2);
+    check_all(["12", "2", "7", "5", "5"], 2);
+    record("at-once", "1", 4);
+    check_all(["13", "3", "7", "1", "1"], 3);
+    record("after", "100", 10);
+    record("long-before", "200", -1);
+    check_all(["13", "3", "7", "1", "1"], 3);
+
+    // A batch sees itself.
+    let consume = |aggregation: &Aggregation, limit: &str, events: Vec<UsageEvent>| -> Vec<bool> {
+        let batch = events.into_iter().map(|event| Consumption {
+            event,
+            window: window(),
+            aggregation: aggregation.clone(),
+            hard_limit: Some(decimal(limit)),
+        });
+        let outcomes = wait(store.consume(batch.collect(), hour(5))).expect("answers");
+        let is_over = |outcome: &Consumed| matches!(outcome, Consumed::OverLimit(_));
+        outcomes.iter().map(is_over).collect()
+    };
+    let three = || vec![used("x", "5", 5), used("y", "6", 6), used("z", "7", 5)];
+    assert_eq!(
+        consume(&all[1], "5", three()),
+        [false, false, true],
+        "three more than three"
+    );
+    assert_eq!(
+        consume(&all[4], "6", three()),
+        [false, false, true],
+        "seven at once"
+    );
+    check_all(["13", "3", "7", "1", "1"], 3);
+    assert_eq!(consume(&all[2], "7", three()), [false; 3]);
+    check_all(["31", "6", "7", "6", "6"], 6);
 }

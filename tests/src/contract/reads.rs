@@ -56,10 +56,14 @@ pub fn an_empty_store_answers_with_nothing(store: &dyn Store) {
     assert_eq!(wait(store.jobs(Some(job), 10)), Ok(vec![]));
     let query = UsageQuery {
         tenant_id: tenant(1),
+        subscription_id: id,
+        plan: &plan(9, "none"),
         origin: FIRST,
         from: FIRST,
         until: LAST,
+        term: None,
         watermark: 0,
+        up_to: None,
     };
     assert_eq!(wait(store.usage(&[query])), Ok(vec![Usage::default()]));
 }

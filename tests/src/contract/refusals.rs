@@ -123,6 +123,7 @@ fn bare(kit: &Kit<'_>, current: &Subscription) -> Commit {
         audit: vec![],
         opened: None,
         closed: vec![],
+        billed: None,
         trial: None,
         effects: vec![],
     })

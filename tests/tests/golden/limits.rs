@@ -1,6 +1,7 @@
 //! Limits and quotes.
 
 use billing::{MemoryStore, NewSubscription, Quotable, Quote, QuoteInput, QuoteInputs};
+use billing_core::aggregation::Aggregation;
 use billing_core::audit::Digest;
 use billing_core::calendar::Interval;
 use billing_core::limit::{
@@ -83,6 +84,7 @@ fn what_became_of_consumption_and_leases() {
         key: key("k"),
         meter: meter("api"),
         window: period(),
+        aggregation: Aggregation::Count,
         quantity: decimal("5"),
         expires_at: later(),
     };

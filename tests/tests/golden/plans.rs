@@ -1,12 +1,13 @@
 //! Plans and what is wrong with them.
 
+use billing_core::aggregation::{Aggregation, HeldUnit};
 use billing_core::charge::{
     ChargeModel, Graduated, GraduatedPercentage, Matrix, MatrixRow, Package, PercentTier, Percentage, Tier,
     Volume, VolumeAllowance,
 };
 use billing_core::id::{FeatureCode, TrialFamily};
 use billing_core::plan::{
-    Activation, Aggregation, BillingTiming, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage,
+    Activation, BillingTiming, ChargeFilter, Feature, MeterTerms, Plan, ProrationRule, RestrictedStage,
     TenantProfile, Trial, TrialEnd, Unavailable,
 };
 use billing_core::retry::{DeclineClass, ExponentialBackoff, RetryPolicy};
@@ -49,7 +50,34 @@ fn plans() {
             ("none", ProrationRule::None),
         ],
     );
-    golden("aggregation", &[("sum", Aggregation::Sum)]);
+    let unique = Aggregation::UniqueCount {
+        property: "user".into(),
+    };
+    let held = |unit| Aggregation::WeightedSum { unit };
+    strict(
+        "aggregation",
+        &[
+            ("sum", Aggregation::Sum),
+            ("count", Aggregation::Count),
+            ("max", Aggregation::Max),
+            ("min", Aggregation::Min),
+            ("last", Aggregation::Last),
+            ("unique_count", unique),
+            ("weighted_sum_hour", held(HeldUnit::Hour)),
+            ("weighted_sum_day", held(HeldUnit::Day)),
+            ("weighted_sum_period", held(HeldUnit::Period)),
+        ],
+        &[],
+    );
+    let filter = ChargeFilter {
+        name: "EU".into(),
+        matching: [("region".into(), ["eu".into(), "uk".into()].into())].into(),
+        allowance: decimal("10"),
+        charge: ChargeModel::Flat { amount: decimal("5") },
+        minimum: Some(decimal("1")),
+        maximum: Some(decimal("2.5")),
+    };
+    golden("charge_filter", &[("charge_filter", filter)]);
     let features = [
         ("flag", Feature::Flag(true)),
         ("value", Feature::Value("25".into())),
@@ -252,19 +280,9 @@ fn a_minimal_plan_gets_the_documented_defaults() {
         }),
         meters: [(
             meter("api"),
-            MeterTerms {
-                aggregation: Aggregation::Sum,
-                allowance: decimal("0"),
-                soft_limit: None,
-                hard_limit: None,
-                charge: ChargeModel::PerUnit {
-                    unit_price: decimal("0.01"),
-                },
-                minimum: None,
-                maximum: None,
-                reset: Default::default(),
-                warn_at: vec![decimal("0.8"), decimal("1")],
-            },
+            MeterTerms::new(ChargeModel::PerUnit {
+                unit_price: decimal("0.01"),
+            }),
         )]
         .into(),
         ..plan(1, "basic")

@@ -2,7 +2,7 @@
 
 use billing_core::audit::{Actor, AuditAction, AuditEntry, ChainHead, Digest};
 use billing_core::id::{ActorName, JobId};
-use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, LineRef};
+use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineCell, LineKind, LineRef};
 use billing_core::ports::Job;
 use billing_core::subscription::Effect;
 use billing_core::usage::{UsageEvent, UsageField, UsageOutcome, UsageRefusal};
@@ -20,6 +20,7 @@ fn invoices() {
         kind: LineKind::RecurringInAdvance,
         plan_id: plan_id(1),
         meter: None,
+        cell: None,
         period: period(),
         quantity: decimal("1"),
         unit_price: Some(decimal("10.00")),
@@ -30,6 +31,10 @@ fn invoices() {
     let usage = InvoiceLine {
         kind: LineKind::UsageAdjustment,
         meter: Some(meter("api")),
+        cell: Some(Box::new(LineCell {
+            filter: Some("EU".into()),
+            group: [("project".into(), "a".into())].into(),
+        })),
         quantity: decimal("1234.567890123456"),
         unit_price: Some(decimal("0.0000004")),
         amount: usd(0),
@@ -175,6 +180,12 @@ fn usage() {
     golden("usage_refusal", &refusals);
     let outcomes = [
         ("accepted", UsageOutcome::Accepted),
+        (
+            "late",
+            UsageOutcome::Late {
+                billed_until: later(),
+            },
+        ),
         ("duplicate", UsageOutcome::Duplicate),
         ("refused", UsageOutcome::Refused(refusals[0].1.clone())),
     ];

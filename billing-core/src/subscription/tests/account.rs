@@ -16,14 +16,12 @@ use crate::id::{ActorName, IdempotencyKey, MeterCode};
 use crate::invoice::{Invoice, InvoiceStatus, LineKind};
 use crate::payment::PaymentOutcome;
 use crate::retry::DeclineClass;
-use crate::usage::{Usage, UsageEvent};
+use crate::usage::{BilledWindow, Usage, UsageEvent};
 
 #[derive(Clone, Debug)]
 pub(super) struct Recorded {
     pub(super) event: UsageEvent,
     pub(super) sequence: u64,
-    /// Whether a window that held it was closed, billed or not.
-    pub(super) closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +39,8 @@ pub(super) struct Account {
     pub(super) usage: Vec<Recorded>,
     /// What billed usage must add up to on invoices that are not void.
     pub(super) billed: BTreeMap<MeterCode, Decimal>,
-    /// Time whose usage no meter charged.
-    pub(super) unmetered: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Windows whose usage was billed.
+    pub(super) windows: Vec<BilledWindow>,
     pub(super) payments: BTreeMap<(InvoiceId, String), i64>,
     pub(super) refunds: BTreeMap<String, i64>,
     ids: u128,
@@ -103,7 +101,7 @@ impl Account {
             jobs: BTreeSet::new(),
             usage: Vec::new(),
             billed: BTreeMap::new(),
-            unmetered: Vec::new(),
+            windows: Vec::new(),
             payments: BTreeMap::new(),
             refunds: BTreeMap::new(),
             ids: 0,
@@ -250,11 +248,7 @@ impl Account {
             occurred_at,
             properties: BTreeMap::new(),
         };
-        self.usage.push(Recorded {
-            event,
-            sequence,
-            closed: false,
-        });
+        self.usage.push(Recorded { event, sequence });
         self
     }
 
@@ -287,15 +281,19 @@ impl Account {
         self.sub.term().expect("a term").period.end
     }
 
-    fn found(&self, query: &UsageQuery) -> Usage {
-        let mut usage = Usage {
-            watermark: self.usage.len() as u64,
-            ..Usage::default()
-        };
-        for recorded in &self.usage {
-            usage.add(query, &recorded.event, recorded.sequence).unwrap();
-        }
-        usage
+    fn found(&self, query: &UsageQuery<'_>) -> Usage {
+        let mut events: Vec<_> = self
+            .usage
+            .iter()
+            .map(|recorded| (recorded.sequence, &recorded.event))
+            .collect();
+        events.sort_by_key(|(sequence, event)| (event.occurred_at, *sequence));
+        let billed: Vec<_> = self
+            .windows
+            .iter()
+            .map(|billed| (*billed, &self.plans[&billed.plan_id]))
+            .collect();
+        query.answer(&events, &billed, self.usage.len() as u64).unwrap()
     }
 
     #[track_caller]
@@ -352,7 +350,7 @@ impl Account {
         }
         self.effects = decision.effects;
         self.check_effects(&before);
-        self.check_usage(&before, now);
+        self.check_usage(&before, decision.billed);
         self.check_invoices();
         self.check_cash();
         self.check_time_is_sold_once();

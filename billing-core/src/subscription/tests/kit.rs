@@ -13,8 +13,7 @@ use crate::charge::ChargeModel;
 use crate::id::{FeatureCode, MeterCode, PlanCode, TrialFamily};
 use crate::money::{Currency, Rounding};
 use crate::plan::{
-    Activation, Aggregation, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage,
-    TenantProfile, Trial,
+    Activation, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage, TenantProfile, Trial,
 };
 use crate::retry::RetryPolicy;
 
@@ -92,17 +91,11 @@ pub(super) fn plan(id: PlanId) -> Plan {
 /// `plan` with a meter of so many free units a period, and 0.10 USD for each more.
 pub(super) fn metered(mut plan: Plan, code: &str, allowance: i64) -> Plan {
     let terms = MeterTerms {
-        aggregation: Aggregation::Sum,
         allowance: allowance.into(),
-        soft_limit: None,
-        hard_limit: None,
-        charge: ChargeModel::PerUnit {
-            unit_price: Decimal::new(10, 2),
-        },
-        minimum: None,
-        maximum: None,
-        reset: Default::default(),
         warn_at: Default::default(),
+        ..MeterTerms::new(ChargeModel::PerUnit {
+            unit_price: Decimal::new(10, 2),
+        })
     };
     plan.meters.insert(meter(code), terms);
     plan

@@ -7,12 +7,14 @@ use rust_decimal::Decimal;
 
 use super::super::*;
 use super::account::Account;
+use crate::aggregation::Aggregation;
 use crate::id::MeterCode;
 #[cfg(feature = "serde")]
 use crate::invoice::Invoice;
 use crate::invoice::{InvoiceStatus, LineKind};
 use crate::payment::CollectionPhase;
 use crate::plan::ProrationRule;
+use crate::usage::BilledWindow;
 
 impl Account {
     #[track_caller]
@@ -52,7 +54,7 @@ impl Account {
     }
 
     #[track_caller]
-    pub(super) fn check_usage(&mut self, before: &Subscription, now: DateTime<Utc>) {
+    pub(super) fn check_usage(&mut self, before: &Subscription, billed: Option<BilledWindow>) {
         let (from, until) = (before.usage.from, self.sub.usage.from);
         assert!(from <= until, "usage windows go back");
         assert!(self.sub.usage.watermark >= before.usage.watermark);
@@ -61,54 +63,50 @@ impl Account {
             .last()
             .filter(|invoice| invoice.number > before.invoices);
         for line in fresh.into_iter().flat_map(|invoice| &invoice.lines) {
-            let usage = matches!(line.kind, LineKind::Usage | LineKind::UsageAdjustment);
-            if usage && line.source.is_none() {
-                assert_eq!(
-                    (line.period.start, line.period.end),
-                    (from, until),
-                    "usage windows tile"
-                );
+            let window = line.period;
+            match line.kind {
+                LineKind::Usage if line.source.is_none() => {
+                    assert_eq!((window.start, window.end), (from, until), "usage windows tile");
+                }
+                LineKind::UsageAdjustment if line.source.is_none() => {
+                    let is_known = self.windows.iter().any(|billed| billed.window == window);
+                    assert!(is_known, "an adjustment of a window that was billed");
+                    assert!(
+                        window.end <= from,
+                        "what is billed for the first time is no adjustment"
+                    );
+                }
+                _ => {}
             }
         }
-        if from == until {
-            return;
+        if let Some(billed) = billed {
+            assert_eq!((billed.window.start, billed.window.end), (from, until));
+            assert_eq!(billed.plan_id, before.plan_id);
+            self.windows.push(billed);
         }
-        let plan = self.plans[&before.plan_id].clone();
-        let reset = self.sub.usage.origin == until;
-        if plan.meters.is_empty() || reset {
-            self.unmetered.push((from, until));
-        }
-        for recorded in &mut self.usage {
-            let occurred_at = recorded.event.occurred_at;
-            let in_time = from <= occurred_at && occurred_at < until;
-            let late = before.usage.origin <= occurred_at
-                && occurred_at < from
-                && recorded.sequence > before.usage.watermark;
-            if !(in_time || late) {
-                continue;
-            }
-            assert!(
-                !recorded.closed || plan.meters.is_empty(),
-                "usage billed twice: {:?} at {now}",
-                recorded.event
-            );
-            recorded.closed = true;
-            if reset {
-                continue;
-            }
-            if plan.meters.contains_key(&recorded.event.meter) {
-                let free = self
-                    .unmetered
-                    .iter()
-                    .any(|(from, until)| *from <= occurred_at && occurred_at < *until);
-                assert!(
-                    !free,
-                    "usage of an unmetered plan billed: {:?} at {now}",
-                    recorded.event
-                );
-                *self.billed.entry(recorded.event.meter.clone()).or_default() += recorded.event.quantity;
+        // From nothing but the windows: what they hold of what was seen, by the plan of their time.
+        self.billed.clear();
+        for recorded in &self.usage {
+            let event = &recorded.event;
+            let window = self
+                .windows
+                .iter()
+                .find(|billed| billed.window.contains(event.occurred_at));
+            let Some(billed) = window else { continue };
+            if self.adds_up(billed.plan_id, &Some(event.meter.clone()))
+                && recorded.sequence <= self.sub.usage.watermark
+            {
+                *self.billed.entry(event.meter.clone()).or_default() += event.quantity;
             }
         }
+    }
+
+    /// Whether the quantities of the meter's events add up to what is billed.
+    fn adds_up(&self, plan_id: PlanId, meter: &Option<MeterCode>) -> bool {
+        let terms = meter
+            .as_ref()
+            .and_then(|meter| self.plans[&plan_id].meters.get(meter));
+        terms.is_some_and(|terms| terms.aggregation == Aggregation::Sum)
     }
 
     #[track_caller]
@@ -135,6 +133,9 @@ impl Account {
                 match line.kind {
                     LineKind::CreditCarried | LineKind::CreditApplied => credit += line.amount.minor,
                     LineKind::Usage | LineKind::UsageAdjustment => {
+                        if !self.adds_up(line.plan_id, &line.meter) {
+                            continue;
+                        }
                         *usage.entry(line.meter.clone().unwrap()).or_default() += line.quantity;
                     }
                     LineKind::ProrationCredit => {

@@ -144,15 +144,10 @@ fn usage_that_moved_to_another_invoice_points_at_where_it_stood() {
 
 #[test]
 fn only_a_plan_with_meters_asks_for_usage_and_only_where_it_is_billed() {
-    let asks = |account: &Account, command: &Command, now: &str| {
-        needs(
-            &account.sub,
-            command,
-            &account.plans[&account.sub.plan_id],
-            at(now),
-        )
-        .usage
-    };
+    fn asks<'a>(account: &'a Account, command: &Command, now: &str) -> Option<UsageQuery<'a>> {
+        let plan = &account.plans[&account.sub.plan_id];
+        needs(&account.sub, command, plan, at(now)).usage
+    }
     let active = scene("active");
     let query = asks(&active, &Command::Advance, "2026-07-01T00:00:00Z").unwrap();
     assert_eq!(
@@ -206,9 +201,13 @@ fn a_minimum_is_due_without_usage_and_for_the_part_of_a_period() {
 }
 
 #[test]
-fn a_maximum_holds_for_late_usage_too() {
+fn a_maximum_is_that_of_the_period_in_which_it_was_used() {
     let mut account = on_terms(|terms| terms.maximum = Some(10.into()));
-    account.until(APRIL).pay(APRIL);
+    account
+        .record("api", 390, at("2026-03-10T00:00:00Z"))
+        .until(APRIL)
+        .pay(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 390, 8_00)]);
     account
         .record("api", 390, at("2026-04-10T00:00:00Z"))
         .record("api", 50, at("2026-03-31T23:59:59Z"));
@@ -225,7 +224,10 @@ fn what_is_due_once_is_not_due_again_for_late_usage() {
         terms.charge = crate::charge::ChargeModel::Flat { amount: 7.into() };
     };
     let mut account = on_terms(flat);
-    account.until(APRIL).pay(APRIL);
+    account
+        .record("api", 400, at("2026-03-10T00:00:00Z"))
+        .until(APRIL)
+        .pay(APRIL);
     account
         .record("api", 400, at("2026-04-10T00:00:00Z"))
         .record("api", 50, at("2026-03-31T23:59:59Z"));
@@ -255,7 +257,149 @@ fn each_event_pays_its_fee_once_also_when_it_comes_late() {
     account.until("2026-05-01T00:00:00Z");
     assert_eq!(
         usage_lines(&account),
-        [(Usage, 100, 12_00), (UsageAdjustment, 50, 5_00)]
+        [(Usage, 100, 11_00), (UsageAdjustment, 50, 6_00)]
+    );
+}
+
+/// What comes late is charged by the plan and in the tiers of its own time, whatever is in force by then.
+#[test]
+fn late_usage_is_rated_by_the_plan_of_its_own_time() {
+    let mut account = Account::on(BASIC, MARCH);
+    account
+        .pay(MARCH)
+        .record("api", 310, at("2026-03-10T00:00:00Z"))
+        .until(APRIL)
+        .pay(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 310, 0)]);
+    account
+        .must("2026-04-02T00:00:00Z", &change(FREE, When::Now))
+        .record("api", 50, at("2026-03-31T23:59:59Z"))
+        .record("api", 900, at("2026-04-03T00:00:00Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(UsageAdjustment, 50, 5_00)]);
+    let line = account
+        .last()
+        .lines
+        .iter()
+        .find(|line| line.meter.is_some())
+        .unwrap();
+    assert_eq!((line.plan_id, line.period.start), (BASIC, at(MARCH)));
+    account.until("2026-06-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [], "late once, not for ever");
+}
+
+/// More usage may make all of it cheaper, or a late event may be the lowest: what was paid too much is credited.
+#[test]
+fn what_comes_late_may_be_credited() {
+    let volume = |terms: &mut crate::plan::MeterTerms| {
+        let tier = |up_to: Option<i64>, unit_price| crate::charge::Tier {
+            up_to: up_to.map(Into::into),
+            unit_price,
+            flat_fee: 0.into(),
+        };
+        terms.allowance = 0.into();
+        terms.charge = crate::charge::ChargeModel::Volume(crate::charge::Volume {
+            tiers: std::vec![
+                tier(Some(100), 1.into()),
+                tier(None, rust_decimal::Decimal::new(5, 1))
+            ],
+            allowance: crate::charge::VolumeAllowance::Excess,
+            empty_first_fee: false,
+        });
+    };
+    let mut account = on_terms(volume);
+    account
+        .record("api", 100, at("2026-03-10T00:00:00Z"))
+        .until(APRIL)
+        .pay(APRIL);
+    assert_eq!(usage_lines(&account), [(Usage, 100, 10_000)]);
+    account.record("api", 2, at("2026-03-31T00:00:00Z"));
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(UsageAdjustment, 2, -49_00)]);
+    assert_eq!(
+        account.last().lines[1].explanation,
+        "102 x 0.5 = 51 USD in all, less 100 x 1 = 100 USD: -49.00 USD"
+    );
+}
+
+/// Seats that nobody reports anew are held on, from period to period, and a change that is reported late moves all periods
+/// that it reaches into.
+#[test]
+fn what_is_held_is_held_over_the_end_of_a_period() {
+    let seats = |terms: &mut crate::plan::MeterTerms| {
+        terms.allowance = 0.into();
+        terms.aggregation = crate::aggregation::Aggregation::WeightedSum {
+            unit: crate::aggregation::HeldUnit::Period,
+        };
+    };
+    let mut account = on_terms(seats);
+    account
+        .record("api", 62, at(MARCH))
+        .record("api", 31, at("2026-03-11T00:00:00Z"))
+        .until(APRIL)
+        .pay(APRIL);
+    // 62 for 10 of 31 days, 31 for 21 of them.
+    assert_eq!(usage_lines(&account), [(Usage, 41, 4_10)]);
+    account.until("2026-05-01T00:00:00Z").pay("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(Usage, 31, 3_10)]);
+    // Gone since the 21st of March.
+    account
+        .record("api", 0, at("2026-03-21T00:00:00Z"))
+        .until("2026-06-01T00:00:00Z");
+    assert_eq!(
+        usage_lines(&account),
+        [(UsageAdjustment, -11, -1_10), (UsageAdjustment, -31, -3_10)]
+    );
+}
+
+/// Each event is in one cell, and each cell is a meter of its own.
+#[test]
+fn events_are_charged_apart_by_their_properties() {
+    let cells = |terms: &mut crate::plan::MeterTerms| {
+        terms.allowance = 10.into();
+        terms.group_by = std::vec!["project".into()];
+        terms.filters = std::vec![crate::plan::ChargeFilter {
+            name: "EU".into(),
+            matching: [("region".into(), ["eu".into()].into())].into(),
+            allowance: 0.into(),
+            charge: crate::charge::ChargeModel::PerUnit { unit_price: 1.into() },
+            minimum: None,
+            maximum: None,
+        }];
+    };
+    let mut account = on_terms(cells);
+    let mut record = |quantity, properties: &[(&str, &str)]| {
+        account.record("api", quantity, at("2026-03-10T00:00:00Z"));
+        let event = &mut account.usage.last_mut().unwrap().event;
+        event.properties = properties
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+    };
+    record(15, &[("project", "a")]);
+    record(20, &[("project", "b"), ("region", "us")]);
+    record(2, &[("project", "b"), ("region", "eu")]);
+    record(3, &[("region", "eu")]);
+    record(4, &[("project", "b"), ("region", "eu")]);
+    account.until(APRIL);
+    let lines: Vec<_> = account
+        .last()
+        .lines
+        .iter()
+        .filter_map(|line| {
+            let cell = line.cell.as_ref()?;
+            let project = cell.group.get("project").unwrap().as_str();
+            Some((cell.filter.as_deref(), project, line.explanation.as_str()))
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            (None, "a", "(15 - 10 included) x 0.1 = 0.5 USD"),
+            (None, "b", "(20 - 10 included) x 0.1 = 1 USD"),
+            (Some("EU"), "", "3 x 1 = 3 USD"),
+            (Some("EU"), "b", "6 x 1 = 6 USD"),
+        ]
     );
 }
 

@@ -1,4 +1,6 @@
-//! Usage events, and what a period of them adds up to.
+//! Usage events, and what a window of them adds up to.
+
+mod metering;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -8,6 +10,12 @@ use rust_decimal::Decimal;
 
 use crate::charge::DECIMALS_MAX;
 use crate::id::{IdempotencyKey, MeterCode, TenantId};
+
+pub use crate::aggregation::{UsageOverflow, add_quantities};
+pub use metering::{
+    BilledWindow, CellUsage, ChargeCell, Detail, LateUsage, MeterUsage, Metering, Usage, UsageQuery,
+    WindowTerm,
+};
 
 /// The largest quantity of one event: a million of them still add up exactly.
 pub const QUANTITY_MAX: Decimal = Decimal::from_parts(1_410_065_408, 2, 0, false, 0);
@@ -130,6 +138,11 @@ impl core::fmt::Display for UsageField {
 pub enum UsageOutcome {
     /// Recorded.
     Accepted,
+    /// Recorded, for time whose usage was billed already: it stands on an adjustment line of the next invoice.
+    Late {
+        /// Until when usage was billed when it came.
+        billed_until: DateTime<Utc>,
+    },
     /// Recorded before with the same content; nothing has changed.
     Duplicate,
     /// Not recorded.
@@ -175,43 +188,6 @@ impl UsageEvent {
     }
 }
 
-/// Which usage a decision needs: that of `tenant_id` in `[from, until)`, and what came late for before.
-///
-/// Late is what occurred in `[origin, from)` but was recorded after the watermark, when its period was closed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct UsageQuery {
-    /// Whose usage.
-    pub tenant_id: TenantId,
-    /// From when on the subscription bills usage at all.
-    pub origin: DateTime<Utc>,
-    /// From when on usage is not billed yet.
-    pub from: DateTime<Utc>,
-    /// Until when it is to be billed now.
-    pub until: DateTime<Utc>,
-    /// How far the store's record was read the last time usage was billed.
-    pub watermark: u64,
-}
-
-/// The usage that a [`UsageQuery`] found, read in one snapshot of the store.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Usage {
-    /// What each meter adds up to; a meter without events is not here.
-    pub meters: BTreeMap<MeterCode, MeterUsage>,
-    /// The store's record up to which events were seen. An event recorded later for this time is late.
-    pub watermark: u64,
-}
-
-/// What one meter adds up to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct MeterUsage {
-    /// The quantity that occurred in the time asked for.
-    pub quantity: Decimal,
-    /// The quantity that occurred before and was recorded too late for its own period.
-    pub late_quantity: Decimal,
-    /// How many events make up the two.
-    pub events: u64,
-}
-
 /// Whether something can be used so much at once.
 ///
 /// # Errors
@@ -230,75 +206,10 @@ pub fn check_quantity(quantity: Decimal) -> Result<(), UsageRefusal> {
     Ok(())
 }
 
-/// A sum of quantities needs more digits than there are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the sum of usage quantities does not fit")]
-#[non_exhaustive]
-pub struct UsageOverflow;
-
-/// The exact sum; a plain decimal addition would drop digits in silence when they do not fit.
-///
-/// # Errors
-///
-/// [`UsageOverflow`].
-pub fn add_quantities(left: Decimal, right: Decimal) -> Result<Decimal, UsageOverflow> {
-    let (left, right) = (left.normalize(), right.normalize());
-    let sum = left.checked_add(right).ok_or(UsageOverflow)?;
-    if sum.is_zero() || sum.scale() >= left.scale().max(right.scale()) {
-        Ok(sum)
-    } else {
-        Err(UsageOverflow)
-    }
-}
-
-impl Usage {
-    /// Counts one event of the query into the totals.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageOverflow`].
-    pub fn add(
-        &mut self,
-        query: &UsageQuery,
-        event: &UsageEvent,
-        sequence: u64,
-    ) -> Result<(), UsageOverflow> {
-        let in_time = query.from <= event.occurred_at && event.occurred_at < query.until;
-        let late =
-            query.origin <= event.occurred_at && event.occurred_at < query.from && sequence > query.watermark;
-        if in_time || late {
-            self.count(&event.meter, event.quantity, late)?;
-        }
-        Ok(())
-    }
-
-    /// Counts a quantity that is known to be in time or late; what a store does that filters by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageOverflow`].
-    pub fn count(&mut self, meter: &MeterCode, quantity: Decimal, late: bool) -> Result<(), UsageOverflow> {
-        if !self.meters.contains_key(meter) {
-            self.meters.insert(meter.clone(), MeterUsage::default());
-        }
-        if let Some(total) = self.meters.get_mut(meter) {
-            let part = if late {
-                &mut total.late_quantity
-            } else {
-                &mut total.quantity
-            };
-            *part = add_quantities(*part, quantity)?;
-            total.events = total.events.saturating_add(1);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::string::ToString;
 
-    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
@@ -377,50 +288,5 @@ mod tests {
             refused(&again),
             "usage event `k` was recorded before with another meter"
         );
-    }
-
-    #[test]
-    fn an_event_is_in_time_late_or_not_of_the_query() {
-        let query = UsageQuery {
-            tenant_id: TenantId::new(Uuid::from_u128(1)),
-            origin: at(10),
-            from: at(20),
-            until: at(30),
-            watermark: 5,
-        };
-        let mut usage = Usage::default();
-        for (seconds, sequence) in [(9, 6), (10, 5), (10, 6), (19, 6), (20, 1), (29, 9), (30, 9)] {
-            let event = UsageEvent {
-                occurred_at: at(seconds),
-                ..event("1")
-            };
-            usage.add(&query, &event, sequence).unwrap();
-        }
-        let total = usage.meters[&MeterCode::new("api").unwrap()];
-        assert_eq!(
-            (total.quantity, total.late_quantity, total.events),
-            (2.into(), 2.into(), 4)
-        );
-    }
-
-    #[test]
-    fn a_sum_that_would_lose_a_digit_is_refused() {
-        let most = Decimal::MAX;
-        let tiny: Decimal = "0.000000000001".parse().unwrap();
-        assert_eq!(most.checked_add(tiny), Some(most), "the reason for the check");
-        assert_eq!(add_quantities(most, tiny), Err(UsageOverflow));
-        assert_eq!(add_quantities(most, most), Err(UsageOverflow));
-    }
-
-    proptest! {
-        #[test]
-        fn order_never_changes_a_sum(mut parts in prop::collection::vec((0_i64..1_000_000_000, 0_u32..=12), 1..50)) {
-            let sum = |parts: &[(i64, u32)]| {
-                parts.iter().try_fold(Decimal::ZERO, |sum, (n, scale)| add_quantities(sum, Decimal::new(*n, *scale)))
-            };
-            let forward = sum(&parts).unwrap();
-            parts.reverse();
-            prop_assert_eq!(sum(&parts).unwrap(), forward);
-        }
     }
 }
