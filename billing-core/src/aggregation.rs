@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use core::fmt;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -50,6 +51,27 @@ pub enum Aggregation {
         /// In what the time is counted.
         unit: HeldUnit,
     },
+}
+
+impl fmt::Display for Aggregation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sum => f.write_str("a sum"),
+            Self::Count => f.write_str("a count"),
+            Self::Max => f.write_str("a maximum"),
+            Self::Min => f.write_str("a minimum"),
+            Self::Last => f.write_str("the last quantity"),
+            Self::UniqueCount { property } => write!(f, "a number of different values of `{property}`"),
+            Self::WeightedSum { unit } => {
+                let unit = match unit {
+                    HeldUnit::Hour => "hours",
+                    HeldUnit::Day => "days",
+                    HeldUnit::Period => "billing periods",
+                };
+                write!(f, "a sum weighted by the {unit} held")
+            }
+        }
+    }
 }
 
 /// In what the time is counted for which a quantity is held.

@@ -1,5 +1,8 @@
 //! Plans: what is sold, to whom, at which price, and what it grants.
 
+mod compare;
+mod lint;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -7,6 +10,8 @@ use alloc::vec::Vec;
 
 use rust_decimal::Decimal;
 
+pub use self::compare::{Comparison, Difference};
+pub use self::lint::{FindingKind, PlanFinding};
 use crate::aggregation::Aggregation;
 use crate::calendar::{Interval, IntervalUnit};
 use crate::charge::{ChargeModel, ENTRIES_MAX, Needs, check_decimal, check_range};

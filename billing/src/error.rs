@@ -45,9 +45,7 @@ pub enum Error {
         meter: MeterCode,
     },
     /// Nothing can be held of a meter whose events do not add up: a hold is a part of a sum or of a count.
-    #[error(
-        "nothing can be held of `{meter}`, whose aggregation is {aggregation:?}: expected a sum or a count"
-    )]
+    #[error("nothing can be held of `{meter}`, which is {aggregation}: expected a sum or a count")]
     NotReservable {
         /// What.
         meter: MeterCode,
