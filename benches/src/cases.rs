@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use billing::core::audit::Actor;
 use billing::core::charge::ChargeModel;
-use billing::core::id::{ActorName, InvoiceId, MeterCode, PaymentMethodId};
+use billing::core::credit::GrantSource;
+use billing::core::id::{ActorName, GrantId, InvoiceId, MeterCode, PaymentMethodId};
 use billing::core::invoice::Invoice;
 use billing::core::plan::{MeterTerms, Plan, TenantProfile};
 use billing::core::subscription::{
-    self, Command, CommandKind, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription,
-    UnusedOnCancel, UnusedOnPause, When,
+    self, Command, CommandKind, Context, Create, CreateFacts, Decision, Facts, GrantCredit, Rejection,
+    Subscription, UnusedOnCancel, UnusedOnPause, When,
 };
 use billing::core::usage::{CellUsage, ChargeCell, Usage};
 use chrono::{DateTime, Utc};
@@ -61,6 +62,8 @@ impl Case {
                     live: None,
                     trial_used: false,
                     siblings: &[],
+                    tax: None,
+                    coupon: None,
                 };
                 subscription::create(request, &facts, &context)
             }
@@ -71,6 +74,9 @@ impl Case {
                     usage: self.usage.as_ref(),
                     invoice: self.invoice.as_ref(),
                     siblings: &[],
+                    tax: None,
+                    coupon: None,
+                    notes: None,
                 };
                 subscription::decide(current, command, &facts, &context)
             }
@@ -137,7 +143,7 @@ pub fn cases() -> Vec<Case> {
 
     let mut cases: Vec<_> = CommandKind::ALL
         .into_iter()
-        .map(|kind| {
+        .filter_map(|kind| {
             let on = |now| create.clone_at(now);
             let cancel = |when| Command::Cancel {
                 when,
@@ -212,11 +218,19 @@ pub fn cases() -> Vec<Case> {
                     };
                     on(mid).of(&parked, Command::Unpark)
                 }
+                CommandKind::GrantCredit => on(mid).of(&active, grant()),
+                CommandKind::VoidCredit => {
+                    let granted = on(mid).of(&active, grant()).next();
+                    let grant_id = granted.grants.first().map(|grant| grant.id).expect("a grant");
+                    on(mid).of(&granted, Command::VoidCredit { grant_id })
+                }
+                // Done by hand, each with facts that no other command needs.
+                CommandKind::RedeemCoupon | CommandKind::IssueCreditNote => return None,
             };
-            Case {
+            Some(Case {
                 name: kind.code().into(),
                 ..case
-            }
+            })
         })
         .collect();
     cases.push(Case {
@@ -263,4 +277,14 @@ fn metered(mut case: Case) -> Case {
         usage: Some(usage),
         ..case
     }
+}
+
+fn grant() -> Command {
+    Command::GrantCredit(GrantCredit {
+        id: GrantId::new(Uuid::from_u128(1)),
+        amount: usd(10_00),
+        source: GrantSource::Prepaid,
+        priority: 50,
+        expires_at: None,
+    })
 }

@@ -66,6 +66,8 @@ pub fn plan(code: &str) -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::HalfAwayFromZero,
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1_000,
         regions: [].into(),
         industries: [].into(),
@@ -104,6 +106,7 @@ pub fn request(number: u64) -> Create {
         payment_method: Some(PaymentMethodId::new(id(3, number))),
         auto_renew: true,
         trial: false,
+        coupon: None,
     }
 }
 
@@ -139,6 +142,8 @@ pub fn subscriber(number: u64, created_at: DateTime<Utc>, plan: &Plan) -> Commit
         live: None,
         trial_used: false,
         siblings: &[],
+        tax: None,
+        coupon: None,
     };
     let context = context(number, 0, created_at);
     let created = subscription::create(&request(number), &facts, &context).expect("a creation");
@@ -161,6 +166,9 @@ pub fn subscriber(number: u64, created_at: DateTime<Utc>, plan: &Plan) -> Commit
         opened: Some(invoice),
         closed: vec![],
         billed: None,
+        ledger: vec![],
+        note: None,
+        redemption: None,
         trial: None,
         effects: vec![],
     };

@@ -99,6 +99,14 @@ pub enum AuditAction {
     Parked,
     /// A human released a parked subscription.
     Unparked,
+    /// A coupon was redeemed.
+    CouponRedeemed,
+    /// Prepaid credit was granted.
+    CreditGranted,
+    /// What was left of a grant of prepaid credit was taken back.
+    CreditVoided,
+    /// A credit note was issued.
+    CreditNoteIssued,
 }
 
 impl AuditAction {
@@ -127,6 +135,10 @@ impl AuditAction {
             Self::PaymentFailed => "payment_failed",
             Self::Parked => "parked",
             Self::Unparked => "unparked",
+            Self::CouponRedeemed => "coupon_redeemed",
+            Self::CreditGranted => "credit_granted",
+            Self::CreditVoided => "credit_voided",
+            Self::CreditNoteIssued => "credit_note_issued",
         }
     }
 }

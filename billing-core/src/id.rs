@@ -66,6 +66,14 @@ typed_id! {
     /// A job in the outbox.
     JobId
 }
+typed_id! {
+    /// A grant of prepaid credit.
+    GrantId
+}
+typed_id! {
+    /// A credit note.
+    CreditNoteId
+}
 
 /// Why a code or key was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -212,6 +220,14 @@ code! {
 code! {
     /// What is measured. Same form as a [`PlanCode`].
     MeterCode, 64, CODE, is_code
+}
+code! {
+    /// What a customer enters for a discount; upper and lower case differ. Same form as a [`PlanCode`].
+    CouponCode, 64, CODE, is_code
+}
+code! {
+    /// A series of invoice numbers, such as that of one legal entity. Same form as a [`PlanCode`].
+    SeriesCode, 64, CODE, is_code
 }
 code! {
     /// Tells a repeated request from a new one. 1 to 255 visible ASCII characters.

@@ -10,8 +10,9 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::calendar::Period;
-use crate::id::{InvoiceId, MeterCode, PlanId, SubscriptionId, TenantId};
+use crate::id::{InvoiceId, MeterCode, PlanId, SeriesCode, SubscriptionId, TenantId};
 use crate::money::{Currency, Money, MoneyError};
+use crate::tax::TaxAmount;
 
 /// What an invoice is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -144,6 +145,12 @@ pub enum LineKind {
     CreditCarried,
     /// Credit that exceeds the charges, paid back at a cancellation; positive, so that the total is zero.
     CreditRefunded,
+    /// What a coupon takes off the line that it points at; negative.
+    Discount,
+    /// Tax on what stands before it, where prices are without tax.
+    Tax,
+    /// Prepaid credit, burned here; negative.
+    PrepaidApplied,
 }
 
 impl LineKind {
@@ -156,7 +163,28 @@ impl LineKind {
             | Self::ProrationCredit
             | Self::CreditApplied
             | Self::CreditCarried
-            | Self::CreditRefunded => false,
+            | Self::CreditRefunded
+            | Self::Discount
+            | Self::Tax
+            | Self::PrepaidApplied => false,
+        }
+    }
+
+    /// Whether it charges for something; the others take off, tax, or move credit about.
+    pub const fn is_charge(self) -> bool {
+        match self {
+            Self::RecurringInAdvance
+            | Self::RecurringInArrears
+            | Self::ProrationCharge
+            | Self::Usage
+            | Self::UsageAdjustment => true,
+            Self::ProrationCredit
+            | Self::CreditApplied
+            | Self::CreditCarried
+            | Self::CreditRefunded
+            | Self::Discount
+            | Self::Tax
+            | Self::PrepaidApplied => false,
         }
     }
 }
@@ -221,6 +249,21 @@ pub struct LineCell {
     pub group: BTreeMap<String, String>,
 }
 
+/// A number in a series, such as `EU-2026` 17.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(clippy::exhaustive_structs, reason = "a series and a number")]
+pub struct Serial {
+    /// The series.
+    pub series: SeriesCode,
+    /// The number, from 1; 0 before the store has given one.
+    pub number: u64,
+}
+
 /// The text of an [explanation](InvoiceLine::explanation), in one allocation.
 #[inline]
 pub(crate) fn explain(text: fmt::Arguments<'_>) -> String {
@@ -255,8 +298,17 @@ pub struct Invoice {
     pub period: Period,
     /// When it was opened.
     pub opened_at: DateTime<Utc>,
-    /// The lines: the price of time to come, what is owed for time that is over, then credit.
+    /// Until when it is to be paid; none for at once.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub due_at: Option<DateTime<Utc>>,
+    /// The series that numbers it, and its number there: given by the store when it is committed, from 1, without a gap.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub serial: Option<Serial>,
+    /// The lines: the price of time to come, what is owed for time that is over, discounts, tax, then credit.
     pub lines: Vec<InvoiceLine>,
+    /// What tax came to, on top of the lines before it or within them.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub taxes: Vec<TaxAmount>,
     /// The checked sum of the lines, never negative.
     pub total: Money,
     /// Where it stands.
@@ -317,6 +369,9 @@ mod tests {
             kind: InvoiceKind::Closing,
             period,
             opened_at: start,
+            due_at: None,
+            serial: None,
+            taxes: Vec::new(),
             lines: lines.iter().map(line).collect(),
             total,
             state: InvoiceStatus::Open,
@@ -337,8 +392,8 @@ mod tests {
     #[test]
     fn what_is_owed_for_what_was_delivered_outlives_its_invoice() {
         use LineKind::{
-            CreditApplied, CreditCarried, CreditRefunded, ProrationCharge, ProrationCredit,
-            RecurringInAdvance, RecurringInArrears, Usage, UsageAdjustment,
+            CreditApplied, CreditCarried, CreditRefunded, Discount, PrepaidApplied, ProrationCharge,
+            ProrationCredit, RecurringInAdvance, RecurringInArrears, Tax, Usage, UsageAdjustment,
         };
         for (kind, stays) in [
             (RecurringInAdvance, false),
@@ -350,6 +405,9 @@ mod tests {
             (CreditApplied, false),
             (CreditCarried, false),
             (CreditRefunded, false),
+            (Discount, false),
+            (Tax, false),
+            (PrepaidApplied, false),
         ] {
             assert_eq!(kind.stays_owed(), stays, "{kind:?}");
         }

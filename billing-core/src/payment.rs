@@ -1,12 +1,14 @@
 //! Collecting an invoice: attempts, their outcomes, and when to try again.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
 use crate::calendar::Period;
-use crate::id::InvoiceId;
+use crate::credit::LedgerEntry;
+use crate::id::{CouponCode, InvoiceId};
 use crate::invoice::{InvoiceKind, LineRef};
 use crate::money::Money;
 use crate::retry::{DeclineClass, RetryPolicy};
@@ -81,6 +83,24 @@ pub struct Collection {
     pub phase: CollectionPhase,
     /// What will have been debited for the running period once it is paid.
     pub debits: Vec<Debit>,
+    /// What it used up, to be given back if it is withdrawn; none if nothing.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub spent: Option<Box<Spent>>,
+}
+
+/// What an open invoice used up of what the seller had granted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(clippy::exhaustive_structs, reason = "what is given back")]
+pub struct Spent {
+    /// Prepaid credit, by grant.
+    pub burned: Vec<LedgerEntry>,
+    /// The coupons that took something off.
+    pub coupons: Vec<CouponCode>,
 }
 
 /// Where collecting an invoice stands.
@@ -196,6 +216,7 @@ mod tests {
             attempts,
             phase: CollectionPhase::Charging,
             debits: Vec::new(),
+            spent: None,
         }
     }
 

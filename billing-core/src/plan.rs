@@ -15,7 +15,7 @@ pub use self::lint::{FindingKind, PlanFinding};
 use crate::aggregation::Aggregation;
 use crate::calendar::{Interval, IntervalUnit};
 use crate::charge::{ChargeModel, ENTRIES_MAX, Needs, check_decimal, check_range};
-use crate::id::{FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, TrialFamily};
+use crate::id::{FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, SeriesCode, TrialFamily};
 use crate::money::{Currency, Money, Rounding};
 use crate::retry::RetryPolicy;
 use crate::validate::{Faults, Region, Tag};
@@ -72,6 +72,13 @@ pub struct Plan {
     /// How a line is rounded.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rounding: Rounding,
+    /// For how many days after it was opened an invoice may be paid.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub net_terms_days: u32,
+    /// The series that numbers its invoices, such as that of the legal entity that sells it; none for no numbers but those
+    /// within a subscription.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub invoice_series: Option<SeriesCode>,
     /// The runaway guard: a subscription with more invoice lines in a (UTC) day is parked for a human.
     #[cfg_attr(feature = "serde", serde(default = "invoice_lines_per_day_max"))]
     pub invoice_lines_per_day_max: u32,
@@ -503,6 +510,7 @@ impl Plan {
             }
         }
         within(&mut faults, "retention_days", self.retention_days, 0, DAYS_MAX);
+        within(&mut faults, "net_terms_days", self.net_terms_days, 0, DAYS_MAX);
         let mut retry = Faults::default();
         self.retry.check(&mut retry);
         faults.at("retry", retry);

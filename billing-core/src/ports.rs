@@ -12,8 +12,12 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::audit::{AuditEntry, ChainHead, Digest};
+use crate::coupon::Coupon;
+use crate::credit::LedgerEntry;
+use crate::credit_note::CreditNote;
 use crate::id::{
-    IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
+    CouponCode, IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId,
+    TrialFamily,
 };
 use crate::invoice::Invoice;
 use crate::limit::{Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled};
@@ -36,6 +40,9 @@ pub trait Clock: Send + Sync + Debug {
 /// never shows a part of a commit.
 pub trait Store: Send + Sync + Debug {
     /// Commits decisions in one durable transaction, in order.
+    ///
+    /// An invoice whose series is named gets the next number of it, in the same transaction: numbers begin with 1 and have no
+    /// gap, also where a commit is refused.
     ///
     /// Each commit stands for itself: one that is refused leaves no trace and does not hinder the others. The answers
     /// come in the order of the commits.
@@ -197,8 +204,41 @@ pub trait Store: Send + Sync + Debug {
     /// What each query finds, in order, all in one snapshot: what [`UsageQuery::answer`] says of all there is.
     fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>>;
 
+    /// Keeps a coupon, or what it says from now on. How often it was redeemed stays, and so do the discounts that it has left.
+    fn put_coupon<'a>(&'a self, coupon: &'a Coupon) -> PortFuture<'a, Result<(), StoreError>>;
+
+    /// A coupon, and what is known of its redemptions.
+    fn coupon<'a>(
+        &'a self,
+        code: &'a CouponCode,
+        tenant_id: TenantId,
+    ) -> PortFuture<'a, Result<Option<CouponState>, StoreError>>;
+
+    /// What became of the prepaid credit of a subscription, in order, beginning after entry number `after`, at most `limit`.
+    fn credit_ledger(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u64,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LedgerEntry>, StoreError>>;
+
+    /// The credit notes of an invoice, by number.
+    fn credit_notes_of(&self, invoice_id: InvoiceId) -> PortFuture<'_, Result<Vec<CreditNote>, StoreError>>;
+
     /// Jobs of the outbox in the order of their commits, beginning after `after`, at most `limit`.
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>>;
+}
+
+/// A coupon, and what is known of its redemptions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "what a store knows")]
+pub struct CouponState {
+    /// The coupon.
+    pub coupon: Coupon,
+    /// How often it was redeemed.
+    pub redemptions: u32,
+    /// Whether the tenant redeemed it.
+    pub redeemed_before: bool,
 }
 
 /// A decision and what is committed with it.
@@ -314,6 +354,12 @@ pub enum CommitRefusal {
         /// The family.
         family: TrialFamily,
     },
+    /// The coupon was redeemed as often as it may be, by anybody or by the tenant.
+    #[error("coupon `{code}` was redeemed meanwhile as often as it may be")]
+    CouponSpent {
+        /// Which.
+        code: CouponCode,
+    },
     /// The subscription has an invoice with this number, or one that buys the same period.
     #[error("invoice {number} of subscription `{subscription_id}`, or one for its period, exists")]
     InvoiceExists {
@@ -338,7 +384,8 @@ impl CommitRefusal {
             Self::CommandExists { .. }
             | Self::VersionConflict { .. }
             | Self::LiveExists { .. }
-            | Self::TrialExists { .. } => true,
+            | Self::TrialExists { .. }
+            | Self::CouponSpent { .. } => true,
             Self::InvoiceExists { .. } | Self::InvoiceNotOpen { .. } => false,
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::column::to_json;
 use crate::subscriptions::{self, Standing};
-use crate::{audit, invoices, outbox, windows};
+use crate::{audit, concessions, invoices, outbox, windows};
 
 /// A commit with its JSON, which is made on the caller's thread: the writer only binds it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Prepared {
     /// About how many rows it writes.
     pub(crate) fn rows(&self) -> usize {
         let decision = &self.commit.decision;
-        let rows = decision.audit.len() + decision.closed.len() + self.jobs.len();
+        let rows = decision.audit.len() + decision.closed.len() + decision.ledger.len() + self.jobs.len();
         rows + 1
             + usize::from(decision.billed.is_some())
             + usize::from(self.opened.is_some())
@@ -84,6 +84,8 @@ fn quick(connection: &Connection, prepared: &Prepared) -> Result<bool, StoreErro
     // A plan that is scheduled is marked as used, which only the long way does.
     let is_simple = *expected_version > 0
         && decision.trial.is_none()
+        && decision.redemption.is_none()
+        && decision.note.is_none()
         && decision.closed.is_empty()
         && decision.next.scheduled_plan().is_none();
     if !is_simple {
@@ -173,6 +175,12 @@ fn check(
             family: grant.family.clone(),
         }));
     }
+    if let Some(redemption) = &decision.redemption
+        && !concessions::may_redeem(connection, redemption)?
+    {
+        let code = redemption.code.clone();
+        return Ok(Err(CommitRefusal::CouponSpent { code }));
+    }
     if let Some(opened) = &decision.opened
         && invoices::is_taken(connection, opened, &decision.closed)?
     {
@@ -211,6 +219,12 @@ fn write(
     if let Some(grant) = &decision.trial {
         subscriptions::grant_trial(connection, grant)?;
     }
+    if let Some(redemption) = &decision.redemption {
+        concessions::redeem(connection, decision.next.id, redemption)?;
+    }
+    if let Some(note) = &decision.note {
+        concessions::insert_note(connection, note)?;
+    }
     if let Some(command) = &prepared.commit.command
         && !outbox::insert_command(connection, command)?
     {
@@ -221,7 +235,7 @@ fn write(
     write_trail(connection, prepared)
 }
 
-/// Writes what nothing refuses: audit entries, the window that was billed, jobs.
+/// Writes what nothing refuses: audit entries, the window that was billed, the number of the invoice, the ledger, jobs.
 fn write_trail(connection: &Connection, prepared: &Prepared) -> Result<(), StoreError> {
     let decision = &prepared.commit.decision;
     for entry in &decision.audit {
@@ -230,6 +244,10 @@ fn write_trail(connection: &Connection, prepared: &Prepared) -> Result<(), Store
     if let Some(billed) = &decision.billed {
         windows::insert(connection, decision.next.id, billed)?;
     }
+    if let Some(invoice) = &decision.opened {
+        invoices::number(connection, invoice)?;
+    }
+    concessions::write_ledger(connection, decision.next.id, &decision.ledger)?;
     for (job, (key, effect)) in prepared.commit.jobs.iter().zip(&prepared.jobs) {
         outbox::insert(connection, job, key, effect)?;
     }

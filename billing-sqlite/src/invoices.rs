@@ -16,11 +16,11 @@ use billing_core::ports::StoreError;
 use billing_core::subscription::InvoiceClosed;
 use rusqlite::{Connection, OptionalExtension as _, Row, ffi, params};
 
-use crate::column::{json, limit, micros, text, uuid};
+use crate::column::{counter, json, limit, micros, text, uuid};
 use crate::error::store_error;
 
-pub(crate) const BY_ID: &str = "SELECT id, state, body FROM invoices WHERE id = ?1";
-pub(crate) const OF_SUBSCRIPTION: &str = "SELECT id, state, body FROM invoices \
+pub(crate) const BY_ID: &str = "SELECT id, state, body, serial FROM invoices WHERE id = ?1";
+pub(crate) const OF_SUBSCRIPTION: &str = "SELECT id, state, body, serial FROM invoices \
      WHERE subscription_id = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
 
 pub(crate) fn by_id(connection: &Connection, id: InvoiceId) -> Result<Option<Invoice>, StoreError> {
@@ -52,7 +52,35 @@ fn invoice_in(row: &Row<'_>) -> Result<Invoice, StoreError> {
     if row.get_ref(1).map_err(store_error)? != rusqlite::types::ValueRef::Null {
         invoice.state = json(row, 1, format_args!("state of invoice `{id}`"))?;
     }
+    if let Some(serial) = &mut invoice.serial {
+        serial.number = counter(row, 3)?;
+    }
     Ok(invoice)
+}
+
+/// Gives an invoice that was inserted the next number of its series, if it names one. Not before nothing can refuse the commit
+/// any more: a number that is taken back would be a gap.
+pub(crate) fn number(connection: &Connection, invoice: &Invoice) -> Result<(), StoreError> {
+    let Some(serial) = &invoice.serial else {
+        return Ok(());
+    };
+    let next = "INSERT INTO invoice_series (series, last) VALUES (?1, 1) \
+         ON CONFLICT (series) DO UPDATE SET last = last + 1 RETURNING last";
+    let number: i64 = connection
+        .prepare_cached(next)
+        .map_err(store_error)?
+        .query_row([serial.series.as_str()], |row| row.get(0))
+        .map_err(store_error)?;
+    connection
+        .prepare_cached("UPDATE invoices SET series = ?2, serial = ?3 WHERE id = ?1")
+        .map_err(store_error)?
+        .execute(params![
+            invoice.id.uuid().as_bytes(),
+            serial.series.as_str(),
+            number
+        ])
+        .map(drop)
+        .map_err(store_error)
 }
 
 /// Whether `opened` cannot stand beside what is there, and beside what `closed` leaves of it.

@@ -11,6 +11,7 @@
 mod audit;
 mod column;
 mod commit;
+mod concessions;
 mod consumption;
 mod counters;
 mod error;
@@ -31,8 +32,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use billing_core::audit::{AuditEntry, ChainHead};
+use billing_core::coupon::Coupon;
+use billing_core::credit::LedgerEntry;
+use billing_core::credit_note::CreditNote;
 use billing_core::id::{
-    IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
+    CouponCode, IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId,
+    TrialFamily,
 };
 use billing_core::invoice::Invoice;
 use billing_core::limit::{
@@ -40,7 +45,8 @@ use billing_core::limit::{
 };
 use billing_core::plan::Plan;
 use billing_core::ports::{
-    CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
+    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, Job, PlanStored, PortFuture, Store,
+    StoreError,
 };
 use billing_core::subscription::Subscription;
 use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
@@ -388,6 +394,33 @@ impl Store for SqliteStore {
         answer(Ok(self.writer.submit(1, move |connection| {
             counters::recount(connection, tenant_id)
         })))
+    }
+
+    fn put_coupon<'a>(&'a self, coupon: &'a Coupon) -> PortFuture<'a, Result<(), StoreError>> {
+        let coupon = coupon.clone();
+        let put = move |connection: &Connection| concessions::put_coupon(connection, &coupon);
+        answer(Ok(self.writer.submit(1, put)))
+    }
+
+    fn coupon<'a>(
+        &'a self,
+        code: &'a CouponCode,
+        tenant_id: TenantId,
+    ) -> PortFuture<'a, Result<Option<CouponState>, StoreError>> {
+        self.snapshot(move |reader| concessions::coupon(reader, code, tenant_id))
+    }
+
+    fn credit_ledger(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u64,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
+        self.snapshot(move |reader| concessions::ledger(reader, subscription_id, after, limit))
+    }
+
+    fn credit_notes_of(&self, invoice_id: InvoiceId) -> PortFuture<'_, Result<Vec<CreditNote>, StoreError>> {
+        self.snapshot(move |reader| concessions::notes_of(reader, invoice_id))
     }
 
     fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {

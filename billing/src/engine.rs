@@ -12,11 +12,12 @@ use billing_core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Subscription, UnusedOnCancel,
     UnusedOnPause, When,
 };
+use billing_core::tax::{NoTax, TaxPort};
 use billing_core::usage::{Usage, UsageQuery};
 use chrono::{DateTime, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::facts::{Loaded, Uncommitted};
+use crate::facts::{Loaded, Uncommitted, coupon_facts};
 use crate::plans::PlanCache;
 use crate::quotes::Inputs;
 use crate::{Error, NewSubscription, Receipt, Request};
@@ -44,6 +45,7 @@ pub struct Billing {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) plans: Arc<PlanCache>,
     pub(crate) ids: Arc<Ids>,
+    pub(crate) tax: Arc<dyn TaxPort>,
 }
 
 /// Makes ids: version 7 by the engine's own clock, strictly growing within one engine.
@@ -71,7 +73,15 @@ impl Billing {
             clock,
             plans: Arc::default(),
             ids: Arc::default(),
+            tax: Arc::new(NoTax),
         }
+    }
+
+    /// The same, asking `tax` which taxes fall on whom; without it there is none. It is asked whenever something may be billed,
+    /// so it should answer from memory; what it fails to answer is not billed.
+    #[must_use]
+    pub fn with_tax(self, tax: Arc<dyn TaxPort>) -> Self {
+        Self { tax, ..self }
     }
 
     /// The store.
@@ -130,9 +140,15 @@ impl Billing {
         };
         let siblings = self.siblings(new.tenant_id, None).await?;
         let siblings: Vec<_> = siblings.iter().map(|(id, plan)| (*id, &**plan)).collect();
+        let tax = self.treatment(new.tenant_id, &plan, now).await?;
+        let coupon = match &new.coupon {
+            Some(code) => Some(self.coupon_state(code, new.tenant_id).await?),
+            None => None,
+        };
         if let Some(inputs) = inputs {
             inputs.see_plan(&plan)?;
             inputs.see_trial(trial_used)?;
+            inputs.see_terms(Some(&tax), coupon.as_ref())?;
         }
         let create = Create {
             id: SubscriptionId::new(self.ids.next(now)),
@@ -143,12 +159,15 @@ impl Billing {
             payment_method: new.payment_method,
             auto_renew: new.auto_renew,
             trial: new.trial,
+            coupon: new.coupon.clone(),
         };
         let facts = CreateFacts {
             plan: &plan,
             live: live.map(|subscription| subscription.id),
             trial_used,
             siblings: &siblings,
+            tax: Some(&tax),
+            coupon: coupon.as_ref().map(coupon_facts),
         };
         let context = self.context(now, actor, ip);
         Ok(subscription::create(&create, &facts, &context)?)
@@ -489,7 +508,9 @@ impl Billing {
             }
             None => None,
         };
-        let loaded = self.load(state, Arc::clone(&plan), &needs, usage, before).await?;
+        let loaded = self
+            .load(state, Arc::clone(&plan), (&needs, command), now, usage, before)
+            .await?;
         if let Some(inputs) = inputs {
             inputs.see(&loaded)?;
         }
@@ -649,7 +670,8 @@ impl Billing {
         &self,
         state: &Subscription,
         plan: Arc<Plan>,
-        needs: &subscription::Needs<'_>,
+        (needs, command): (&subscription::Needs<'_>, &Command),
+        now: DateTime<Utc>,
         usage: Option<Usage>,
         before: Uncommitted<'_>,
     ) -> Result<Loaded, Error> {
@@ -672,12 +694,28 @@ impl Billing {
         } else {
             Vec::new()
         };
+        let tax = if needs.tax {
+            Some(self.treatment(state.tenant_id, &plan, now).await?)
+        } else {
+            None
+        };
+        let coupon = match command {
+            Command::RedeemCoupon { code } => Some(self.coupon_state(code, state.tenant_id).await?),
+            _ => None,
+        };
+        let notes = match needs.invoice {
+            Some(id) if needs.notes => Some(self.noted(state.id, id).await?),
+            _ => None,
+        };
         Ok(Loaded {
             plan,
             target,
             usage,
             invoice,
             siblings,
+            tax,
+            coupon,
+            notes,
         })
     }
 }

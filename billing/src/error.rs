@@ -2,9 +2,12 @@
 
 use billing_core::aggregation::Aggregation;
 use billing_core::audit::ChainFault;
-use billing_core::id::{IdempotencyKey, InvoiceId, MeterCode, PlanCode, PlanId, SubscriptionId, TenantId};
+use billing_core::id::{
+    CouponCode, IdempotencyKey, InvoiceId, MeterCode, PlanCode, PlanId, SubscriptionId, TenantId,
+};
 use billing_core::ports::{CommitRefusal, StoreError};
 use billing_core::subscription::Rejection;
+use billing_core::tax::TaxError;
 use billing_core::usage::UsageRefusal;
 use billing_core::validate::Faults;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -83,6 +86,23 @@ pub enum Error {
         /// What.
         changed: Vec<QuoteInput>,
     },
+    /// There is no such coupon.
+    #[error("no coupon `{code}`")]
+    UnknownCoupon {
+        /// What came.
+        code: CouponCode,
+    },
+    /// A coupon has faults: all of them.
+    #[error("coupon `{code}` is not valid: {faults}")]
+    InvalidCoupon {
+        /// The coupon.
+        code: CouponCode,
+        /// Each with its path.
+        faults: Faults,
+    },
+    /// Which tax falls on the tenant is not known, so nothing was billed.
+    #[error(transparent)]
+    Tax(#[from] TaxError),
     /// The idempotency key was used for something else.
     #[error("idempotency key `{key}` was used before for another command")]
     KeyReused {
@@ -146,12 +166,15 @@ impl Error {
         match self {
             Self::Contended { .. } => true,
             Self::Store(error) => error.is_transient(),
+            Self::Tax(error) => error.is_transient(),
             Self::UnknownSubscription { .. }
             | Self::UnknownPlan { .. }
             | Self::UnknownInvoice { .. }
             | Self::Quantity(_)
             | Self::NotMetered { .. }
             | Self::NotReservable { .. }
+            | Self::UnknownCoupon { .. }
+            | Self::InvalidCoupon { .. }
             | Self::LeaseLength { .. }
             | Self::QuoteLength { .. }
             | Self::NothingToDo

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use billing_core::credit_note::{CreditNote, CreditNoteAmount};
 use billing_core::id::SubscriptionId;
 use billing_core::invoice::Invoice;
 use billing_core::plan::Plan;
-use billing_core::subscription::{Decision, Facts};
+use billing_core::ports::CouponState;
+use billing_core::subscription::{CouponFacts, Decision, Facts, NoteFacts};
+use billing_core::tax::TaxTreatment;
 use billing_core::usage::Usage;
 
 /// What steps leave that are not committed yet: the store does not have it.
@@ -36,6 +39,25 @@ pub(crate) struct Loaded {
     pub(crate) usage: Option<Usage>,
     pub(crate) invoice: Option<Invoice>,
     pub(crate) siblings: Vec<(SubscriptionId, Arc<Plan>)>,
+    pub(crate) tax: Option<TaxTreatment>,
+    pub(crate) coupon: Option<CouponState>,
+    pub(crate) notes: Option<Noted>,
+}
+
+/// What was credited of an invoice before.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    pub(crate) earlier: Vec<CreditNote>,
+    pub(crate) elsewhere: Vec<CreditNoteAmount>,
+}
+
+/// What core asks of a coupon.
+pub(crate) fn coupon_facts(state: &CouponState) -> CouponFacts<'_> {
+    CouponFacts {
+        coupon: &state.coupon,
+        redemptions: state.redemptions,
+        redeemed_before: state.redeemed_before,
+    }
 }
 
 impl Loaded {
@@ -50,6 +72,12 @@ impl Loaded {
             usage: self.usage.as_ref(),
             invoice: self.invoice.as_ref(),
             siblings,
+            tax: self.tax.as_ref(),
+            coupon: self.coupon.as_ref().map(coupon_facts),
+            notes: self.notes.as_ref().map(|noted| NoteFacts {
+                earlier: &noted.earlier,
+                elsewhere: &noted.elsewhere,
+            }),
         }
     }
 }

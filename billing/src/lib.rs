@@ -1,6 +1,7 @@
 #![doc = include_str!("../../README.md")]
 
 mod clock;
+mod concessions;
 mod engine;
 mod error;
 mod facts;

@@ -5,8 +5,12 @@ use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use billing_core::audit::{AuditEntry, ChainHead};
+use billing_core::coupon::Coupon;
+use billing_core::credit::LedgerEntry;
+use billing_core::credit_note::CreditNote;
 use billing_core::id::{
-    IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId, TrialFamily,
+    CouponCode, IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SeriesCode, SubscriptionId,
+    TenantId, TrialFamily,
 };
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
 use billing_core::limit::{
@@ -14,9 +18,10 @@ use billing_core::limit::{
 };
 use billing_core::plan::Plan;
 use billing_core::ports::{
-    CommandRecord, Commit, CommitRefusal, DueCursor, Job, PlanStored, PortFuture, Store, StoreError,
+    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, Job, PlanStored, PortFuture, Store,
+    StoreError,
 };
-use billing_core::subscription::{Decision, InvoiceClosed, Subscription};
+use billing_core::subscription::{CouponRedemption, Decision, InvoiceClosed, Subscription};
 use billing_core::usage::{
     BilledWindow, Usage, UsageEvent, UsageField, UsageOutcome, UsageOverflow, UsageQuery, UsageRefusal,
     add_quantities,
@@ -60,6 +65,12 @@ struct Tables {
     usage: Vec<UsageEvent>,
     leases: BTreeMap<(TenantId, IdempotencyKey), (Lease, LeaseState)>,
     billed: Vec<(SubscriptionId, BilledWindow)>,
+    /// The last number of each series.
+    series: BTreeMap<SeriesCode, u64>,
+    /// With who redeemed them.
+    coupons: BTreeMap<CouponCode, (Coupon, Vec<TenantId>)>,
+    ledgers: BTreeMap<SubscriptionId, Vec<LedgerEntry>>,
+    notes: Vec<CreditNote>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,6 +102,9 @@ impl Tables {
             opened,
             closed,
             billed,
+            ledger,
+            note,
+            redemption,
             trial,
             // They are in `jobs`, with their ids.
             effects: _,
@@ -101,7 +115,21 @@ impl Tables {
             }
         }
         self.billed.extend(billed.map(|billed| (next.id, billed)));
-        self.invoices.extend(opened.map(|invoice| (invoice.id, invoice)));
+        if let Some(mut invoice) = opened {
+            if let Some(serial) = &mut invoice.serial {
+                let last = self.series.entry(serial.series.clone()).or_default();
+                *last += 1;
+                serial.number = *last;
+            }
+            self.invoices.insert(invoice.id, invoice);
+        }
+        self.ledgers.entry(next.id).or_default().extend(ledger);
+        self.notes.extend(note);
+        if let Some(redemption) = redemption
+            && let Some((_, redeemed)) = self.coupons.get_mut(&redemption.code)
+        {
+            redeemed.push(redemption.tenant_id);
+        }
         self.trials
             .extend(trial.map(|trial| (trial.tenant_id, trial.family)));
         self.commands
@@ -162,6 +190,18 @@ impl Tables {
                 tenant_id: trial.tenant_id,
                 family: trial.family.clone(),
             });
+        }
+        if let Some(CouponRedemption { code, tenant_id }) = &decision.redemption {
+            let is_open = self.coupons.get(code).is_some_and(|(coupon, redeemed)| {
+                let is_spent = coupon
+                    .redemptions_max
+                    .is_some_and(|max| count(redeemed.len()) >= max.into());
+                let was_redeemed = coupon.once_per_tenant && redeemed.contains(tenant_id);
+                !is_spent && !was_redeemed
+            });
+            if !is_open {
+                return Err(CommitRefusal::CouponSpent { code: code.clone() });
+            }
         }
         let voided = |kept: &Invoice| {
             is_void(&kept.state)
@@ -718,6 +758,47 @@ impl Store for MemoryStore {
     fn recount(&self, _tenant_id: TenantId) -> PortFuture<'_, Result<Vec<CounterFault>, StoreError>> {
         // Nothing is kept that could be wrong.
         done(Vec::new())
+    }
+
+    fn put_coupon<'a>(&'a self, coupon: &'a Coupon) -> PortFuture<'a, Result<(), StoreError>> {
+        let mut tables = self.tables();
+        let (kept, _) = tables
+            .coupons
+            .entry(coupon.code.clone())
+            .or_insert_with(|| (coupon.clone(), Vec::new()));
+        kept.clone_from(coupon);
+        done(())
+    }
+
+    fn coupon<'a>(
+        &'a self,
+        code: &'a CouponCode,
+        tenant_id: TenantId,
+    ) -> PortFuture<'a, Result<Option<CouponState>, StoreError>> {
+        let tables = self.tables();
+        done(tables.coupons.get(code).map(|(coupon, redeemed)| CouponState {
+            coupon: coupon.clone(),
+            redemptions: u32::try_from(redeemed.len()).unwrap_or(u32::MAX),
+            redeemed_before: redeemed.contains(&tenant_id),
+        }))
+    }
+
+    fn credit_ledger(
+        &self,
+        subscription_id: SubscriptionId,
+        after: u64,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
+        let tables = self.tables();
+        let entries = tables.ledgers.get(&subscription_id).into_iter().flatten();
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        done(entries.skip(after).take(limit).copied().collect())
+    }
+
+    fn credit_notes_of(&self, invoice_id: InvoiceId) -> PortFuture<'_, Result<Vec<CreditNote>, StoreError>> {
+        let tables = self.tables();
+        let of_invoice = tables.notes.iter().filter(|note| note.invoice_id == invoice_id);
+        done(of_invoice.cloned().collect())
     }
 
     fn usage<'a>(&'a self, queries: &'a [UsageQuery<'a>]) -> PortFuture<'a, Result<Vec<Usage>, StoreError>> {

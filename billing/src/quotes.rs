@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use billing_core::audit::{Actor, Digest};
 use billing_core::calendar::Period;
-use billing_core::id::{MeterCode, SubscriptionId};
+use billing_core::id::{InvoiceId, MeterCode, SubscriptionId};
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine};
 use billing_core::money::Money;
 use billing_core::plan::Plan;
+use billing_core::ports::CouponState;
 use billing_core::subscription::{Command, CommandKind, Decision, Effect, Subscription};
+use billing_core::tax::TaxTreatment;
 use billing_core::usage::{Detail, MeterUsage, UsageQuery};
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use crate::engine::{ATTEMPTS_MAX, fingerprint, to_json};
 use crate::facts::Loaded;
@@ -69,6 +72,8 @@ pub struct QuoteInputs {
     pub usage: Digest,
     /// The open invoice.
     pub invoice: Digest,
+    /// Tax, and the coupon that is redeemed.
+    pub terms: Digest,
 }
 
 /// A part of what a quote was computed from.
@@ -84,6 +89,8 @@ pub enum QuoteInput {
     Usage,
     /// See [`QuoteInputs::invoice`].
     Invoice,
+    /// See [`QuoteInputs::terms`].
+    Terms,
     /// The inputs are the same, and what comes out is not what the quote shows: it was altered, or the program was.
     Outcome,
 }
@@ -96,6 +103,7 @@ impl QuoteInputs {
             (self.plans != now.plans, QuoteInput::Plans),
             (self.usage != now.usage, QuoteInput::Usage),
             (self.invoice != now.invoice, QuoteInput::Invoice),
+            (self.terms != now.terms, QuoteInput::Terms),
         ]
         .into_iter()
         .filter_map(|(differs, input)| differs.then_some(input))
@@ -110,6 +118,7 @@ pub(crate) struct Inputs {
     plans: String,
     usage: String,
     invoice: String,
+    terms: String,
 }
 
 impl Inputs {
@@ -164,6 +173,19 @@ impl Inputs {
         if let Some(invoice) = &loaded.invoice {
             self.invoice += &to_json(invoice)?;
         }
+        if let Some(noted) = &loaded.notes {
+            self.invoice += &to_json(&(&noted.earlier, &noted.elsewhere))?;
+        }
+        self.see_terms(loaded.tax.as_ref(), loaded.coupon.as_ref())
+    }
+
+    /// Not how often a coupon was redeemed: that it still can be is checked by the commit.
+    pub(crate) fn see_terms(
+        &mut self,
+        tax: Option<&TaxTreatment>,
+        coupon: Option<&CouponState>,
+    ) -> Result<(), Error> {
+        self.terms += &to_json(&(tax, coupon.map(|state| &state.coupon)))?;
         Ok(())
     }
 
@@ -187,6 +209,7 @@ impl Inputs {
             plans: Digest::of(self.plans.as_bytes()),
             usage: Digest::of(self.usage.as_bytes()),
             invoice: Digest::of(self.invoice.as_bytes()),
+            terms: Digest::of(self.terms.as_bytes()),
         }
     }
 }
@@ -200,8 +223,15 @@ struct Decided {
 }
 
 /// What a customer sees of an invoice: ids are given when it is opened.
-fn shown(invoice: &Invoice) -> (InvoiceKind, Period, &[InvoiceLine], Money) {
-    (invoice.kind, invoice.period, &invoice.lines, invoice.total)
+fn shown(invoice: &Invoice) -> (InvoiceKind, Period, Vec<InvoiceLine>, Money) {
+    let mut lines = invoice.lines.clone();
+    for source in lines.iter_mut().filter_map(|line| line.source.as_mut()) {
+        // A discount points at a line of its own invoice.
+        if source.invoice_id == invoice.id {
+            source.invoice_id = InvoiceId::new(Uuid::nil());
+        }
+    }
+    (invoice.kind, invoice.period, lines, invoice.total)
 }
 
 impl Billing {

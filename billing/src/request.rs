@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use billing_core::audit::Actor;
 use billing_core::calendar::MonthEnd;
-use billing_core::id::{IdempotencyKey, InvoiceId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
+use billing_core::id::{
+    CouponCode, IdempotencyKey, InvoiceId, PaymentMethodId, PlanId, SubscriptionId, TenantId,
+};
 use billing_core::plan::TenantProfile;
 use billing_core::subscription::{Status, Subscription};
 use chrono_tz::Tz;
@@ -55,6 +57,9 @@ pub struct NewSubscription {
     pub auto_renew: bool,
     /// Whether a trial is wanted if there is one to be had.
     pub trial: bool,
+    /// A coupon to redeem.
+    #[serde(default)]
+    pub coupon: Option<CouponCode>,
 }
 
 impl NewSubscription {
@@ -69,6 +74,7 @@ impl NewSubscription {
             payment_method: None,
             auto_renew: true,
             trial: true,
+            coupon: None,
         }
     }
 }

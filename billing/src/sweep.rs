@@ -331,7 +331,17 @@ impl Billing {
                 }
             };
             let before = Uncommitted::of(planned.decisions.iter());
-            let loaded = match self.load(planned.state(), plan, &needs, usage, before).await {
+            let loaded = match self
+                .load(
+                    planned.state(),
+                    plan,
+                    (&needs, &Command::Advance),
+                    now,
+                    usage,
+                    before,
+                )
+                .await
+            {
                 Ok(loaded) => loaded,
                 Err(error) if ends_sweep(&error) => return Err(error),
                 Err(error) => {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod commits;
+pub mod concessions;
 pub mod limits;
 pub mod plans;
 pub mod reads;
@@ -96,6 +97,12 @@ macro_rules! for_each_case {
                 a_lease_that_is_over_is_not_there_any_more,
                 the_key_of_an_event_is_not_that_of_a_lease,
                 overlapping_windows_of_a_batch_see_each_other,
+            }
+            concessions {
+                a_coupon_is_not_redeemed_more_often_than_it_may_be,
+                the_credit_ledger_is_kept_in_order,
+                credit_notes_are_found_by_their_invoice,
+                invoices_are_numbered_without_a_gap,
             }
         }
     };

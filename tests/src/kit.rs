@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use billing_core::audit::{Actor, Digest};
 use billing_core::calendar::{Interval, MonthEnd, Period};
 use billing_core::charge::ChargeModel;
+use billing_core::credit_note::{CreditNote, CreditNoteAmount, credited_elsewhere};
 use billing_core::id::{
     ActorName, IdempotencyKey, InvoiceId, JobId, MeterCode, PaymentMethodId, PlanCode, PlanId, ProductCode,
     SubscriptionId, TenantId, TrialFamily,
@@ -16,12 +17,14 @@ use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{
     Activation, BillingTiming, MeterTerms, Plan, ProrationRule, TenantProfile, Trial, TrialEnd,
 };
+use billing_core::ports::CouponState;
 use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store, StoreError};
 use billing_core::retry::{DeclineClass, RetryPolicy};
 use billing_core::subscription::{
     self, Command, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription, UnusedOnCancel,
     When,
 };
+use billing_core::subscription::{CouponFacts, NoteFacts};
 use billing_core::usage::{BilledWindow, Usage, UsageEvent, UsageOutcome, WindowTerm};
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -114,6 +117,8 @@ pub fn plan(n: u128, code: &str) -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::HalfAwayFromZero,
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1_000,
         regions: BTreeSet::new(),
         industries: BTreeSet::new(),
@@ -205,6 +210,10 @@ pub struct Loaded {
     pub invoice: Option<Invoice>,
     /// The plans of the tenant's other live subscriptions.
     pub siblings: Vec<(SubscriptionId, Plan)>,
+    /// The coupon to redeem.
+    pub coupon: Option<CouponState>,
+    /// What was credited of the invoice before: by notes, and by later invoices.
+    pub notes: Option<(Vec<CreditNote>, Vec<CreditNoteAmount>)>,
 }
 
 /// Loads what `command` needs from `store`; `None` when the plan in force is not there.
@@ -239,12 +248,26 @@ pub fn load(
     } else {
         Vec::new()
     };
+    let coupon = match command {
+        Command::RedeemCoupon { code } => wait(store.coupon(code, current.tenant_id))?,
+        _ => None,
+    };
+    let notes = match needs.invoice {
+        Some(id) if needs.notes => {
+            let invoices = wait(store.invoices_of(current.id, 0, 10_000))?;
+            let elsewhere = credited_elsewhere(id, &invoices);
+            Some((wait(store.credit_notes_of(id))?, elsewhere))
+        }
+        _ => None,
+    };
     Ok(Some(Loaded {
         plan,
         target,
         usage,
         invoice,
         siblings,
+        coupon,
+        notes,
     }))
 }
 
@@ -284,6 +307,16 @@ pub fn decide(
         usage: loaded.usage.as_ref(),
         invoice: loaded.invoice.as_ref(),
         siblings: &siblings,
+        tax: None,
+        coupon: loaded.coupon.as_ref().map(|state| CouponFacts {
+            coupon: &state.coupon,
+            redemptions: state.redemptions,
+            redeemed_before: state.redeemed_before,
+        }),
+        notes: loaded
+            .notes
+            .as_ref()
+            .map(|(earlier, elsewhere)| NoteFacts { earlier, elsewhere }),
     };
     subscription::decide(current, command, &facts, context)
 }
@@ -299,6 +332,7 @@ pub fn request(id: SubscriptionId, tenant_id: TenantId) -> Create {
         payment_method: None,
         auto_renew: true,
         trial: true,
+        coupon: None,
     }
 }
 
@@ -432,6 +466,8 @@ impl<'a> Kit<'a> {
             live,
             trial_used,
             siblings: &borrowed(&siblings),
+            tax: None,
+            coupon: None,
         };
         subscription::create(request, &facts, &self.context(&operator()))
     }
@@ -551,6 +587,26 @@ impl<'a> Kit<'a> {
             .expect("the subscription is there")
     }
 
+    /// A commit that changes nothing but the version; cases put into it what they are about.
+    pub fn bare(&self, current: &Subscription) -> Commit {
+        let next = Subscription {
+            version: current.version + 1,
+            ..current.clone()
+        };
+        self.commit_of(Decision {
+            next,
+            audit: vec![],
+            opened: None,
+            closed: vec![],
+            billed: None,
+            ledger: vec![],
+            note: None,
+            redemption: None,
+            trial: None,
+            effects: vec![],
+        })
+    }
+
     /// Commits a decision that does nothing but bill a window by the plan in force.
     ///
     /// # Panics
@@ -563,23 +619,12 @@ impl<'a> Kit<'a> {
         until: DateTime<Utc>,
         term: Option<WindowTerm>,
     ) -> Subscription {
-        let next = Subscription {
-            version: current.version + 1,
-            ..current.clone()
-        };
-        let billed = BilledWindow {
+        let mut commit = self.bare(current);
+        let next = commit.decision.next.clone();
+        commit.decision.billed = Some(BilledWindow {
             window: Period::new(from, until).expect("a period"),
             plan_id: current.plan_id,
             term,
-        };
-        let commit = self.commit_of(Decision {
-            next: next.clone(),
-            audit: vec![],
-            opened: None,
-            closed: vec![],
-            billed: Some(billed),
-            trial: None,
-            effects: vec![],
         });
         self.commit(commit).expect("a commit");
         next

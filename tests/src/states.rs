@@ -116,6 +116,8 @@ pub fn states(kit: &Kit<'_>) -> Vec<(&'static str, Subscription)> {
         ..plan(6, "no-retry")
     };
     let guarded = Plan {
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1,
         ..with_meter(plan(7, "guarded"), "gb")
     };

@@ -178,6 +178,8 @@ fn creation(kit: &Kit<'_>, tenant_id: TenantId) -> Decision {
         live: None,
         trial_used: false,
         siblings: &[],
+        tax: None,
+        coupon: None,
     };
     subscription::create(&create, &facts, &kit.context(&operator())).expect("a creation")
 }

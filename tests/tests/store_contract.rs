@@ -27,6 +27,7 @@ fn every_case_is_listed() {
     let files = [
         ("audit", include_str!("../src/contract/audit.rs")),
         ("commits", include_str!("../src/contract/commits.rs")),
+        ("concessions", include_str!("../src/contract/concessions.rs")),
         ("limits", include_str!("../src/contract/limits.rs")),
         ("plans", include_str!("../src/contract/plans.rs")),
         ("reads", include_str!("../src/contract/reads.rs")),

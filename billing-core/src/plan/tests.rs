@@ -36,6 +36,8 @@ fn plan() -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::default(),
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1_000,
         regions: BTreeSet::new(),
         industries: BTreeSet::new(),
@@ -108,6 +110,8 @@ fn a_sound_plan_has_no_fault_at_each_bound() {
         }),
         retention_days: 0,
         retry: RetryPolicy::IntervalsHours(Vec::from([1, 8760])),
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1,
         features: [
             (feature("api"), Feature::Metered(meter("api"))),
@@ -146,6 +150,8 @@ fn every_fault_is_reported_at_once_with_its_path() {
             retries_max: 101,
             jitter_percent: 101,
         }),
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 0,
         features: [
             (feature("api"), Feature::Metered(meter("gb"))),

@@ -5,15 +5,15 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use super::decision::{Draft, Effect};
+use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::{AtPeriodEnd, CancelCause, Canceled, Expired, Held, State, Suspension, Trialing};
 use super::{Subscription, UnusedOnCancel, When};
 use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
 use crate::id::PlanId;
-use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, explain};
-use crate::money::{Money, MoneyError};
+use crate::invoice::{InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, explain};
+use crate::money::MoneyError;
 use crate::payment::{Collection, Debit};
 
 pub(super) fn cancel(
@@ -143,7 +143,7 @@ fn end_now(
         UnusedOnCancel::Credit => lines.extend(credits),
         UnusedOnCancel::Refund => {
             lines.extend(credits);
-            pay_back(draft, &mut lines, usage_from)?;
+            draft.pays_back = true;
         }
     }
     draft.record(AuditAction::Canceled, Details::new().text("reason", reason));
@@ -199,10 +199,12 @@ pub(super) fn close_out(
     until: DateTime<Utc>,
     lines: Vec<InvoiceLine>,
 ) -> Result<Option<Collection>, Rejection> {
-    let Some(first) = lines.first() else {
-        return Ok(None);
+    let period = match (Period::new(from, until), lines.first()) {
+        (Ok(period), _) => period,
+        (Err(_), Some(first)) => first.period,
+        // Without a line or any time since the last billing there is nothing to date the invoice by; credit stays.
+        (Err(_), None) => return Ok(None),
     };
-    let period = Period::new(from, until).unwrap_or(first.period);
     Ok(draft
         .open_invoice(InvoiceKind::Closing, period, until, lines)?
         .collection())
@@ -240,40 +242,4 @@ fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>
             })
         })
         .collect()
-}
-
-/// Turns what the customer has coming into money paid back: credit that exceeds the charges, and credit held before,
-/// since no invoice will follow that could use it. The total is then zero.
-fn pay_back(
-    draft: &mut Draft<'_>,
-    lines: &mut Vec<InvoiceLine>,
-    usage_from: DateTime<Utc>,
-) -> Result<(), Rejection> {
-    let plan = draft.facts.plan;
-    let held = draft.next.credit;
-    let amount = held.checked_sub(Invoice::sum(plan.currency(), lines)?)?;
-    let period = match lines.last() {
-        Some(line) => Ok(line.period),
-        None => Period::new(usage_from, draft.now()),
-    };
-    // Without a line or any time since the last billing there is nothing to date the invoice by; the credit stays.
-    let Ok(period) = period else { return Ok(()) };
-    if amount.is_zero() || amount.is_negative() {
-        return Ok(());
-    }
-    if !held.is_zero() {
-        lines.push(draft.credit_line(
-            LineKind::CreditApplied,
-            period,
-            held.checked_neg()?,
-            "credit used",
-        ));
-        draft.next.credit = Money::zero(plan.currency());
-    }
-    lines.push(draft.credit_line(LineKind::CreditRefunded, period, amount, "paid back"));
-    draft.effect(Effect::RefundUnused {
-        invoice_id: draft.context.invoice_id,
-        amount,
-    });
-    Ok(())
 }

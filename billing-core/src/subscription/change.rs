@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::create::available;
-use super::decision::{Draft, Opened};
+use super::decision::Draft;
+use super::invoicing::Opened;
 use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
 use super::{Subscription, When};

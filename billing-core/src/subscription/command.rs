@@ -5,7 +5,10 @@ use alloc::string::String;
 use chrono::{DateTime, Utc};
 
 use super::state::Status;
-use crate::id::{InvoiceId, PaymentMethodId, PlanId};
+use crate::credit::GrantSource;
+use crate::credit_note::CreditNoteRequest;
+use crate::id::{CouponCode, CreditNoteId, GrantId, InvoiceId, PaymentMethodId, PlanId};
+use crate::money::Money;
 use crate::payment::PaymentOutcome;
 use crate::plan::TenantProfile;
 
@@ -84,6 +87,55 @@ pub enum Command {
     },
     /// Lets a subscription that the runaway guard parked bill again.
     Unpark,
+    /// Redeems a coupon: it takes off from the next invoice on.
+    RedeemCoupon {
+        /// Which.
+        code: CouponCode,
+    },
+    /// Grants prepaid credit: invoices that are opened from now on burn it.
+    GrantCredit(GrantCredit),
+    /// Takes back what is left of a grant of credit.
+    VoidCredit {
+        /// Which.
+        grant_id: GrantId,
+    },
+    /// Gives back what was paid of an invoice, whole or in part.
+    IssueCreditNote {
+        /// The id of the note.
+        id: CreditNoteId,
+        /// The invoice, which was paid.
+        invoice_id: InvoiceId,
+        /// What of it, why, and as what.
+        request: CreditNoteRequest,
+    },
+}
+
+/// Prepaid credit that is granted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[expect(clippy::exhaustive_structs, reason = "the fields of a command")]
+pub struct GrantCredit {
+    /// The id of the grant.
+    pub id: GrantId,
+    /// How much, in the currency of the plan.
+    pub amount: Money,
+    /// Where it comes from.
+    pub source: GrantSource,
+    /// The lower burns first.
+    #[cfg_attr(feature = "serde", serde(default = "priority"))]
+    pub priority: u8,
+    /// From when on what is left of it is lost; none for never.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[cfg(feature = "serde")]
+const fn priority() -> u8 {
+    crate::credit::PRIORITY_DEFAULT
 }
 
 /// When a change takes effect.
@@ -179,11 +231,19 @@ pub enum CommandKind {
     RecordPayment,
     /// See [`Command::Unpark`].
     Unpark,
+    /// See [`Command::RedeemCoupon`].
+    RedeemCoupon,
+    /// See [`Command::GrantCredit`].
+    GrantCredit,
+    /// See [`Command::VoidCredit`].
+    VoidCredit,
+    /// See [`Command::IssueCreditNote`].
+    IssueCreditNote,
 }
 
 impl CommandKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Advance,
         Self::Renew,
         Self::Cancel,
@@ -198,6 +258,10 @@ impl CommandKind {
         Self::SetAutoRenew,
         Self::RecordPayment,
         Self::Unpark,
+        Self::RedeemCoupon,
+        Self::GrantCredit,
+        Self::VoidCredit,
+        Self::IssueCreditNote,
     ];
 
     /// In which states it is allowed; in any other it is refused as
@@ -207,12 +271,15 @@ impl CommandKind {
     pub const fn allowed(self) -> &'static [Status] {
         use Status::{Active, Canceled, Expired, Pending, Suspended, Trial};
         match self {
-            Self::Advance | Self::RecordPayment | Self::Unpark => {
+            Self::Advance | Self::RecordPayment | Self::Unpark | Self::IssueCreditNote => {
                 &[Pending, Trial, Active, Expired, Suspended, Canceled]
             }
-            Self::Cancel | Self::SetPaymentMethod | Self::SetAutoRenew => {
-                &[Pending, Trial, Active, Expired, Suspended]
-            }
+            Self::Cancel
+            | Self::SetPaymentMethod
+            | Self::SetAutoRenew
+            | Self::RedeemCoupon
+            | Self::GrantCredit
+            | Self::VoidCredit => &[Pending, Trial, Active, Expired, Suspended],
             Self::Renew => &[Expired],
             Self::UndoCancel | Self::ChangePlan | Self::DropPendingChange => &[Trial, Active],
             Self::Suspend => &[Trial, Active, Expired],
@@ -238,7 +305,35 @@ impl CommandKind {
             | Self::DropPendingChange
             | Self::SetPaymentMethod
             | Self::SetAutoRenew
-            | Self::Unpark => true,
+            | Self::Unpark
+            | Self::RedeemCoupon
+            | Self::GrantCredit
+            | Self::VoidCredit
+            | Self::IssueCreditNote => true,
+        }
+    }
+
+    /// Whether it may open an invoice.
+    pub const fn may_bill(self) -> bool {
+        match self {
+            Self::Advance
+            | Self::Renew
+            | Self::Cancel
+            | Self::Reactivate
+            | Self::Pause
+            | Self::Resume
+            | Self::ChangePlan => true,
+            Self::UndoCancel
+            | Self::Suspend
+            | Self::DropPendingChange
+            | Self::SetPaymentMethod
+            | Self::SetAutoRenew
+            | Self::RecordPayment
+            | Self::Unpark
+            | Self::RedeemCoupon
+            | Self::GrantCredit
+            | Self::VoidCredit
+            | Self::IssueCreditNote => false,
         }
     }
 
@@ -259,6 +354,10 @@ impl CommandKind {
             Self::SetAutoRenew => "set_auto_renew",
             Self::RecordPayment => "record_payment",
             Self::Unpark => "unpark",
+            Self::RedeemCoupon => "redeem_coupon",
+            Self::GrantCredit => "grant_credit",
+            Self::VoidCredit => "void_credit",
+            Self::IssueCreditNote => "issue_credit_note",
         }
     }
 }
@@ -287,6 +386,10 @@ impl Command {
             Self::SetAutoRenew { .. } => CommandKind::SetAutoRenew,
             Self::RecordPayment { .. } => CommandKind::RecordPayment,
             Self::Unpark => CommandKind::Unpark,
+            Self::RedeemCoupon { .. } => CommandKind::RedeemCoupon,
+            Self::GrantCredit(_) => CommandKind::GrantCredit,
+            Self::VoidCredit { .. } => CommandKind::VoidCredit,
+            Self::IssueCreditNote { .. } => CommandKind::IssueCreditNote,
         }
     }
 }

@@ -5,16 +5,18 @@ use alloc::vec::Vec;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 
-use super::decision::{Context, Decision, Draft, Facts, Opened};
+use super::decision::{Context, CouponFacts, Decision, Draft, Facts};
+use super::invoicing::Opened;
 use super::rejection::Rejection;
 use super::state::{Pending, State, Trialing};
 use super::{AccessTerms, CommandKind, LineGuard, Subscription, UsageCursor};
 use crate::audit::{AuditAction, ChainHead, Details};
 use crate::calendar::{self, Anchor, CalendarError, IntervalUnit, MonthEnd};
-use crate::id::{PaymentMethodId, SubscriptionId, TenantId};
+use crate::id::{CouponCode, PaymentMethodId, SubscriptionId, TenantId};
 use crate::invoice::InvoiceKind;
 use crate::money::Money;
 use crate::plan::{Activation, Plan, TenantProfile};
+use crate::tax::TaxTreatment;
 
 /// What is asked for when a subscription is created.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +42,8 @@ pub struct Create {
     pub auto_renew: bool,
     /// Whether a trial is wanted if there is one to be had.
     pub trial: bool,
+    /// A coupon to redeem.
+    pub coupon: Option<CouponCode>,
 }
 
 /// What a shell loads before it asks for a creation.
@@ -53,6 +57,10 @@ pub struct CreateFacts<'a> {
     pub trial_used: bool,
     /// The plans of the tenant's live subscriptions of other products.
     pub siblings: &'a [(SubscriptionId, &'a Plan)],
+    /// The tax on the first invoice; none for no tax.
+    pub tax: Option<&'a TaxTreatment>,
+    /// The coupon that was asked for.
+    pub coupon: Option<CouponFacts<'a>>,
 }
 
 /// Decides a creation.
@@ -107,6 +115,8 @@ pub fn create(
             watermark: 0,
         },
         credit: Money::zero(plan.currency()),
+        grants: Vec::new(),
+        discounts: Vec::new(),
         invoices: 0,
         guard: LineGuard {
             day: now.date_naive(),
@@ -117,7 +127,12 @@ pub fn create(
         version: 0,
         state: State::UNDECIDED,
     };
-    let mut draft = Draft::new(&blank, CommandKind::Advance, Facts::of(plan), *context);
+    let facts = Facts {
+        tax: facts.tax,
+        coupon: facts.coupon,
+        ..Facts::of(plan)
+    };
+    let mut draft = Draft::new(&blank, CommandKind::Advance, facts, *context);
     let details = Details::new()
         .id("plan", plan.id.uuid())
         .plain("product", plan.product.as_str())
@@ -134,6 +149,7 @@ pub fn create(
             watermark: 0,
         };
         draft.record(AuditAction::Created, details.time("trial_ends_at", trial_ends_at));
+        draft.redeem_first(request)?;
         State::Trial(Trialing {
             trial_starts_at: now,
             trial_ends_at,
@@ -141,6 +157,7 @@ pub fn create(
         })
     } else {
         draft.record(AuditAction::Created, details);
+        draft.redeem_first(request)?;
         let period = draft.next_period()?;
         let lines: Vec<_> = draft.advance_line(period).into_iter().collect();
         match plan.activation {
@@ -165,6 +182,16 @@ pub fn create(
         }
     };
     Ok(draft.finish(state))
+}
+
+impl Draft<'_> {
+    /// Redeems the coupon that came with the creation, if one did.
+    fn redeem_first(&mut self, request: &Create) -> Result<(), Rejection> {
+        if let Some(code) = &request.coupon {
+            self.redeem(code)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether `tenant` may have `plan` beside its other subscriptions.

@@ -8,14 +8,16 @@ use chrono::{DateTime, Utc};
 
 use super::rejection::Rejection;
 use super::state::State;
-use super::{CommandKind, LineGuard, Subscription};
+use super::{CommandKind, Subscription};
 use crate::audit::{Actor, AuditAction, AuditEntry, Details};
-use crate::calendar::Period;
-use crate::id::{InvoiceId, PlanId, SubscriptionId, TenantId, TrialFamily};
-use crate::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, LineRef, explain};
+use crate::coupon::Coupon;
+use crate::credit::LedgerEntry;
+use crate::credit_note::{CreditNote, CreditNoteAmount};
+use crate::id::{CouponCode, CreditNoteId, InvoiceId, PlanId, SubscriptionId, TenantId, TrialFamily};
+use crate::invoice::{Invoice, InvoiceStatus};
 use crate::money::Money;
-use crate::payment::{Collection, CollectionPhase, Debit};
 use crate::plan::Plan;
+use crate::tax::TaxTreatment;
 use crate::usage::{BilledWindow, Usage};
 
 /// When, by whom, and the id for an invoice, should one be opened: what core cannot know.
@@ -44,6 +46,12 @@ pub struct Facts<'a> {
     pub invoice: Option<&'a Invoice>,
     /// The plans of the tenant's other live subscriptions.
     pub siblings: &'a [(SubscriptionId, &'a Plan)],
+    /// The tax on what is billed; none for no tax.
+    pub tax: Option<&'a TaxTreatment>,
+    /// The coupon that is to be redeemed.
+    pub coupon: Option<CouponFacts<'a>>,
+    /// What was credited of the invoice that a credit note is for.
+    pub notes: Option<NoteFacts<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -55,6 +63,9 @@ impl<'a> Facts<'a> {
             usage: None,
             invoice: None,
             siblings: &[],
+            tax: None,
+            coupon: None,
+            notes: None,
         }
     }
 }
@@ -72,6 +83,12 @@ pub struct Decision {
     pub closed: Vec<InvoiceClosed>,
     /// The window whose usage was billed, by a plan with meters.
     pub billed: Option<BilledWindow>,
+    /// What became of prepaid credit, in order.
+    pub ledger: Vec<LedgerEntry>,
+    /// A credit note that was issued.
+    pub note: Option<CreditNote>,
+    /// A coupon that was redeemed.
+    pub redemption: Option<CouponRedemption>,
     /// A trial that was granted.
     pub trial: Option<TrialGrant>,
     /// What is to be performed after the commit, in this order.
@@ -85,6 +102,35 @@ pub struct InvoiceClosed {
     pub invoice_id: InvoiceId,
     /// Where it stands now.
     pub state: InvoiceStatus,
+}
+
+/// A redemption of a coupon: its limits are checked in the transaction that commits it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CouponRedemption {
+    /// Which.
+    pub code: CouponCode,
+    /// By whom.
+    pub tenant_id: TenantId,
+}
+
+/// What is known of a coupon that is to be redeemed.
+#[derive(Clone, Copy, Debug)]
+pub struct CouponFacts<'a> {
+    /// The coupon.
+    pub coupon: &'a Coupon,
+    /// How often it was redeemed.
+    pub redemptions: u32,
+    /// Whether the tenant redeemed it before.
+    pub redeemed_before: bool,
+}
+
+/// What was credited of an invoice before.
+#[derive(Clone, Copy, Debug)]
+pub struct NoteFacts<'a> {
+    /// Its credit notes.
+    pub earlier: &'a [CreditNote],
+    /// What later invoices credited of its lines; see [`credited_elsewhere`](crate::credit_note::credited_elsewhere).
+    pub elsewhere: &'a [CreditNoteAmount],
 }
 
 /// An entry of the trial ledger: a tenant has the trial of a family once.
@@ -143,6 +189,17 @@ pub enum Effect {
         /// The payment's reference at its provider.
         reference: String,
     },
+    /// Pay back what a credit note credits of a payment.
+    RefundNote {
+        /// The note.
+        note_id: CreditNoteId,
+        /// The invoice that was paid.
+        invoice_id: InvoiceId,
+        /// How much.
+        amount: Money,
+        /// The payment's reference at its provider.
+        reference: String,
+    },
 }
 
 impl Effect {
@@ -161,6 +218,7 @@ impl Effect {
             } => {
                 alloc::format!("refund:{invoice_id}:{reference}")
             }
+            Self::RefundNote { note_id, .. } => alloc::format!("refund-note:{note_id}"),
         }
     }
 }
@@ -175,10 +233,15 @@ pub(super) struct Draft<'a> {
     pub(super) plan: &'a Plan,
     /// The subscription afterwards, but for its state and version.
     pub(super) next: Subscription,
+    /// Whether credit that exceeds the charges is paid back.
+    pub(super) pays_back: bool,
     audit: Vec<AuditEntry>,
-    opened: Option<Invoice>,
+    pub(super) opened: Option<Invoice>,
     closed: Vec<InvoiceClosed>,
     pub(super) billed: Option<BilledWindow>,
+    pub(super) ledger: Vec<LedgerEntry>,
+    pub(super) note: Option<CreditNote>,
+    pub(super) redemption: Option<CouponRedemption>,
     trial: Option<TrialGrant>,
     effects: Vec<Effect>,
 }
@@ -198,13 +261,19 @@ impl<'a> Draft<'a> {
             plan: facts.plan,
             next: Subscription {
                 product: current.product.clone(),
+                discounts: current.discounts.clone(),
+                grants: current.grants.clone(),
                 state: State::UNDECIDED,
                 ..*current
             },
+            pays_back: false,
             audit: Vec::new(),
             opened: None,
             closed: Vec::new(),
             billed: None,
+            ledger: Vec::new(),
+            note: None,
+            redemption: None,
             trial: None,
             effects: Vec::new(),
         }
@@ -260,160 +329,6 @@ impl<'a> Draft<'a> {
         self.next.access = super::AccessTerms::of(plan);
     }
 
-    /// Opens an invoice over `lines`, uses up credit, and starts to collect it.
-    ///
-    /// Credit that exceeds the charges is kept for the next invoice, so a total is never negative. An invoice over
-    /// nothing is paid at once. `None` when there is nothing to write down: no lines and no period that is bought.
-    pub(super) fn open_invoice(
-        &mut self,
-        kind: InvoiceKind,
-        period: Period,
-        unpaid_from: DateTime<Utc>,
-        mut lines: Vec<InvoiceLine>,
-    ) -> Result<Opened, Rejection> {
-        if lines.is_empty() && !kind.buys_period() {
-            return Ok(Opened::Paid { debits: Vec::new() });
-        }
-        let currency = self.plan.currency();
-        let subtotal = Invoice::sum(currency, &lines)?;
-        if subtotal.is_negative() {
-            let kept = subtotal.checked_neg()?;
-            lines.push(self.credit_line(LineKind::CreditCarried, period, kept, "kept for the next invoice"));
-            self.next.credit = self.next.credit.checked_add(kept)?;
-        } else if !self.next.credit.is_zero() && !subtotal.is_zero() {
-            let used = Money::new(subtotal.minor.min(self.next.credit.minor), currency);
-            let amount = used.checked_neg()?;
-            lines.push(self.credit_line(LineKind::CreditApplied, period, amount, "credit used"));
-            self.next.credit = self.next.credit.checked_sub(used)?;
-        }
-        self.guard_lines(lines.len())?;
-        let total = Invoice::sum(currency, &lines)?;
-        self.next.invoices = self.next.invoices.saturating_add(1);
-        let id = self.context.invoice_id;
-        let debits = debits(id, &lines);
-        let now = self.now();
-        let state = if total.is_zero() {
-            InvoiceStatus::Paid {
-                paid_at: now,
-                reference: None,
-                covers: None,
-            }
-        } else {
-            InvoiceStatus::Open
-        };
-        self.opened = Some(Invoice {
-            id,
-            tenant_id: self.next.tenant_id,
-            subscription_id: self.next.id,
-            number: self.next.invoices,
-            kind,
-            period,
-            opened_at: now,
-            lines,
-            total,
-            state,
-        });
-        if total.is_zero() {
-            return Ok(Opened::Paid { debits });
-        }
-        self.effects.push(Effect::ChargeInvoice {
-            invoice_id: id,
-            amount: total,
-            attempt: 1,
-        });
-        Ok(Opened::Collecting(Collection {
-            invoice_id: id,
-            kind,
-            amount: total,
-            unpaid_from,
-            attempts: 1,
-            phase: CollectionPhase::Charging,
-            debits,
-        }))
-    }
-
-    pub(super) fn credit_line(
-        &self,
-        kind: LineKind,
-        period: Period,
-        amount: Money,
-        why: &str,
-    ) -> InvoiceLine {
-        InvoiceLine {
-            kind,
-            plan_id: self.plan.id,
-            meter: None,
-            cell: None,
-            period,
-            quantity: rust_decimal::Decimal::ONE,
-            unit_price: None,
-            amount,
-            explanation: explain(format_args!("{why}: {amount}")),
-            source: None,
-        }
-    }
-
-    /// The runaway guard: counts `lines` into today's and refuses when they are more than the plan allows.
-    fn guard_lines(&mut self, lines: usize) -> Result<(), Rejection> {
-        let day = self.now().date_naive();
-        let before = if self.next.guard.day == day {
-            self.next.guard.lines
-        } else {
-            0
-        };
-        let found = before.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
-        let max = self.plan.invoice_lines_per_day_max;
-        // A cancellation ends the running away; it must not be held up by it.
-        if found > max && self.command != CommandKind::Cancel {
-            return Err(Rejection::Runaway {
-                id: self.next.id,
-                found,
-                max,
-            });
-        }
-        self.next.guard = LineGuard { day, lines: found };
-        Ok(())
-    }
-
-    /// Withdraws the open invoice of `collection` and returns the lines that stand all the same: what is owed for what
-    /// was delivered, and credit for paid time that the customer gave up. Not the credit of a plan change: until that
-    /// is paid, the term keeps what the credit was computed from.
-    ///
-    /// Credit that it had used comes back.
-    pub(super) fn withdraw(
-        &mut self,
-        collection: Option<&Collection>,
-    ) -> Result<Vec<InvoiceLine>, Rejection> {
-        let Some(collection) = collection else {
-            return Ok(Vec::new());
-        };
-        let invoice = self
-            .facts
-            .invoice
-            .filter(|invoice| invoice.id == collection.invoice_id)
-            .ok_or_else(|| self.missing("the open invoice"))?;
-        let voided_at = self.now();
-        self.close(invoice.id, InvoiceStatus::Void { voided_at });
-        let mut owed = Vec::new();
-        for (line, index) in invoice.lines.iter().zip(0_u32..) {
-            let given_up = line.kind == LineKind::ProrationCredit && invoice.kind != InvoiceKind::PlanChange;
-            if line.kind.stays_owed() || given_up {
-                let source = Some(LineRef {
-                    invoice_id: invoice.id,
-                    line: index,
-                });
-                owed.push(InvoiceLine {
-                    source,
-                    ..line.clone()
-                });
-            }
-            if line.kind == LineKind::CreditApplied {
-                self.next.credit = self.next.credit.checked_sub(line.amount)?;
-            }
-        }
-        Ok(owed)
-    }
-
     /// Closes the decision with the state that follows.
     #[inline]
     pub(super) fn finish(mut self, state: State) -> Decision {
@@ -425,55 +340,11 @@ impl<'a> Draft<'a> {
             opened: self.opened,
             closed: self.closed,
             billed: self.billed,
+            ledger: self.ledger,
+            note: self.note,
+            redemption: self.redemption,
             trial: self.trial,
             effects: self.effects,
         }
     }
-}
-
-/// What came of opening an invoice.
-#[derive(Debug)]
-pub(super) enum Opened {
-    /// There was nothing to pay, so what it debits for time to come is paid.
-    Paid {
-        /// What it debits.
-        debits: Vec<Debit>,
-    },
-    /// It is being collected.
-    Collecting(Collection),
-}
-
-impl Opened {
-    /// How it is collected, if there is something to pay.
-    pub(super) fn collection(self) -> Option<Collection> {
-        match self {
-            Self::Paid { .. } => None,
-            Self::Collecting(collection) => Some(collection),
-        }
-    }
-}
-
-/// The lines of an invoice that pay for time to come, net of the credit that paid for them.
-///
-/// Credit is money that was paid before, so what it paid for is debited all the same.
-fn debits(invoice_id: InvoiceId, lines: &[InvoiceLine]) -> Vec<Debit> {
-    lines
-        .iter()
-        .zip(0_u32..)
-        .filter(|(line, _)| {
-            matches!(
-                line.kind,
-                LineKind::RecurringInAdvance | LineKind::ProrationCharge
-            )
-        })
-        .filter(|(line, _)| !line.amount.is_zero())
-        .map(|(line, index)| Debit {
-            source: LineRef {
-                invoice_id,
-                line: index,
-            },
-            period: line.period,
-            amount: line.amount,
-        })
-        .collect()
 }

@@ -30,6 +30,8 @@
 //! | active, trial | change plan now / at period end | same state, new plan, prorated when now / flagged |
 //! | active, trial, expired | suspend | suspended |
 //! | active | pause now / at period end | suspended (paused) / flagged |
+//! | any but canceled | redeem coupon, grant credit, void credit | same state |
+//! | any | issue credit note | same state |
 //!
 //! What is not in the table is refused with what was tried, the state, and what is allowed.
 //!
@@ -44,8 +46,10 @@
 mod cancel;
 mod change;
 mod command;
+mod concessions;
 mod create;
 mod decision;
+mod invoicing;
 mod lines;
 mod pause;
 mod rejection;
@@ -57,18 +61,24 @@ mod suspend;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::audit::{AuditAction, ChainHead, Details};
 use crate::calendar::{self, Anchor, CalendarError};
+use crate::coupon::Discount;
+use crate::credit::{CreditGrant, Credits};
 use crate::id::{InvoiceId, PaymentMethodId, PlanId, ProductCode, SubscriptionId, TenantId};
 use crate::money::Money;
 use crate::plan::{Plan, TrialEnd};
 use crate::usage::UsageQuery;
 
-pub use command::{Command, CommandKind, UnusedOnCancel, UnusedOnPause, When};
+pub use command::{Command, CommandKind, GrantCredit, UnusedOnCancel, UnusedOnPause, When};
 pub use create::{Create, CreateFacts, create};
-pub use decision::{Context, Decision, Effect, Facts, InvoiceClosed, TrialGrant};
+pub use decision::{
+    Context, CouponFacts, CouponRedemption, Decision, Effect, Facts, InvoiceClosed, NoteFacts, TrialGrant,
+};
 pub use rejection::Rejection;
 pub use standing::Standing;
 pub use state::{
@@ -108,8 +118,14 @@ pub struct Subscription {
     pub payment_method: Option<PaymentMethodId>,
     /// How far its usage is billed.
     pub usage: UsageCursor,
-    /// Credit for later invoices; never negative.
+    /// Credit for later invoices, out of time that was paid and not used; never negative.
     pub credit: Money,
+    /// Prepaid credit, in the order in which it burns down. It burns before `credit`, which never expires.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub grants: Vec<CreditGrant>,
+    /// The coupons that were redeemed, in the order in which they take off.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub discounts: Vec<Discount>,
     /// How many invoices it has had.
     pub invoices: u32,
     /// The runaway guard's count.
@@ -228,6 +244,12 @@ impl Subscription {
         self.payment_method.is_some() && self.auto_renew
     }
 
+    /// What prepaid credit there is at `now`.
+    pub fn prepaid(&self, now: DateTime<Utc>) -> Money {
+        let credits = Credits::load(self.credit.currency, self.grants.iter().copied());
+        credits.map_or(Money::zero(self.credit.currency), |credits| credits.balance(now))
+    }
+
     /// The period that runs or was last begun.
     pub const fn term(&self) -> Option<&Term> {
         match &self.state {
@@ -257,6 +279,12 @@ pub struct Needs<'a> {
     pub invoice: Option<InvoiceId>,
     /// The plans of the tenant's other live subscriptions.
     pub siblings: bool,
+    /// The tax on what may be billed.
+    pub tax: bool,
+    /// The coupon.
+    pub coupon: bool,
+    /// What was credited of the invoice before.
+    pub notes: bool,
 }
 
 /// Tells what must be loaded to decide `command` at `now`; `plan` is the plan in force.
@@ -311,7 +339,9 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
     };
     let open = current.state.collection().map(|collection| collection.invoice_id);
     let invoice = match (command, &current.state) {
-        (Command::RecordPayment { invoice_id, .. }, _) => Some(*invoice_id),
+        (Command::RecordPayment { invoice_id, .. } | Command::IssueCreditNote { invoice_id, .. }, _) => {
+            Some(*invoice_id)
+        }
         (Command::Advance, State::Pending(_) | State::Suspended(_)) => open,
         (Command::Advance, _) => None,
         (Command::Renew | Command::Cancel { .. } | Command::Reactivate | Command::Resume, _) => open,
@@ -322,6 +352,9 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
         target,
         invoice,
         siblings: matches!(command, Command::ChangePlan { .. }),
+        tax: command.kind().may_bill(),
+        coupon: matches!(command, Command::RedeemCoupon { .. }),
+        notes: matches!(command, Command::IssueCreditNote { .. }),
     }
 }
 
@@ -455,6 +488,14 @@ fn next_state(draft: &mut Draft<'_>, current: &Subscription, command: &Command) 
             draft.record(AuditAction::Unparked, Details::new());
             Ok(current.state.clone())
         }
+        Command::RedeemCoupon { code } => concessions::redeem(draft, current, code),
+        Command::GrantCredit(granted) => concessions::grant(draft, current, granted),
+        Command::VoidCredit { grant_id } => concessions::void(draft, current, *grant_id),
+        Command::IssueCreditNote {
+            id,
+            invoice_id,
+            request,
+        } => concessions::issue_note(draft, current, *id, *invoice_id, request),
     }
 }
 
@@ -520,6 +561,10 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
         | Command::DropPendingChange
         | Command::SetPaymentMethod { .. }
         | Command::SetAutoRenew { .. }
-        | Command::Unpark => Ok(()),
+        | Command::Unpark
+        | Command::RedeemCoupon { .. }
+        | Command::GrantCredit(_)
+        | Command::VoidCredit { .. }
+        | Command::IssueCreditNote { .. } => Ok(()),
     }
 }

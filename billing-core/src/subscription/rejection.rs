@@ -9,6 +9,9 @@ use chrono::{DateTime, Utc};
 use super::command::CommandKind;
 use super::state::Status;
 use crate::calendar::CalendarError;
+use crate::coupon::CouponRefusal;
+use crate::credit::CreditRefusal;
+use crate::credit_note::CreditNoteRefusal;
 use crate::id::{InvoiceId, MeterCode, PlanId, ProductCode, SubscriptionId};
 use crate::money::{Currency, Money, MoneyError};
 use crate::plan::Unavailable;
@@ -224,6 +227,21 @@ pub enum Rejection {
         /// What is missing.
         fact: &'static str,
     },
+    /// The subscription holds as many coupons as it may.
+    #[error("the subscription holds {max} coupons already")]
+    TooManyCoupons {
+        /// The most.
+        max: usize,
+    },
+    /// The coupon cannot be redeemed.
+    #[error(transparent)]
+    Coupon(#[from] CouponRefusal),
+    /// Prepaid credit cannot be granted, burned or taken back so.
+    #[error(transparent)]
+    Credit(#[from] CreditRefusal),
+    /// The credit note cannot be issued.
+    #[error(transparent)]
+    CreditNote(#[from] CreditNoteRefusal),
 }
 
 fn list(allowed: &[Status]) -> String {

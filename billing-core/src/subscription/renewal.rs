@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use super::decision::{Draft, Effect, Opened};
+use super::decision::{Draft, Effect};
+use super::invoicing::Opened;
 use super::rejection::Rejection;
 use super::state::{
     Active, AtPeriodEnd, CancelCause, Canceled, Expired, ExpiredCause, State, Suspended, Suspension, Term,

@@ -373,6 +373,45 @@ impl State {
         }
     }
 
+    /// Everything that is debited for time to come, wherever it is kept.
+    pub(super) fn debits_mut(&mut self) -> Vec<&mut Debit> {
+        fn of<'a>(
+            term: Option<&'a mut Term>,
+            collection: Option<&'a mut Collection>,
+        ) -> impl Iterator<Item = &'a mut Debit> {
+            let collected = collection
+                .into_iter()
+                .flat_map(|collection| &mut collection.debits);
+            term.into_iter()
+                .flat_map(|term| &mut term.debits)
+                .chain(collected)
+        }
+        fn of_expired(expired: &mut Expired) -> Vec<&mut Debit> {
+            of(expired.resumes.as_mut(), expired.collection.as_mut()).collect()
+        }
+        match self {
+            Self::Trial(_) => Vec::new(),
+            Self::Pending(pending) => pending.collection.debits.iter_mut().collect(),
+            Self::Active(active) => of(Some(&mut active.term), active.collection.as_mut()).collect(),
+            Self::Expired(expired) => of_expired(expired),
+            Self::Suspended(suspended) => match &mut suspended.suspension {
+                Suspension::Unpaid { held, .. } => of_expired(held),
+                Suspension::Operator { held, .. } => match held {
+                    Held::Trial(_) => Vec::new(),
+                    Held::Active(active) => of(Some(&mut active.term), active.collection.as_mut()).collect(),
+                    Held::Expired(expired) => of_expired(expired),
+                },
+                Suspension::Paused {
+                    carried, collection, ..
+                } => {
+                    let carried = carried.iter_mut().flat_map(|carried| &mut carried.debits);
+                    carried.chain(of(None, collection.as_mut())).collect()
+                }
+            },
+            Self::Canceled(canceled) => of(None, canceled.collection.as_mut()).collect(),
+        }
+    }
+
     /// The open invoice and where collecting it stands.
     pub const fn collection(&self) -> Option<&Collection> {
         match self {

@@ -63,6 +63,7 @@ pub(super) fn created(number: u128, now: DateTime<Utc>, trial: bool) -> Commit {
         payment_method: Some(PaymentMethodId::new(Uuid::from_u128(7))),
         auto_renew: true,
         trial,
+        coupon: None,
     };
     let plan = plan();
     let facts = CreateFacts {
@@ -70,6 +71,8 @@ pub(super) fn created(number: u128, now: DateTime<Utc>, trial: bool) -> Commit {
         live: None,
         trial_used: false,
         siblings: &[],
+        tax: None,
+        coupon: None,
     };
     let context = Context {
         now,

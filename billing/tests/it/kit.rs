@@ -72,6 +72,8 @@ impl Bench {
             }),
             proration: ProrationRule::Second,
             rounding: Rounding::HalfAwayFromZero,
+            net_terms_days: 0,
+            invoice_series: None,
             invoice_lines_per_day_max: 1_000,
             regions: [].into(),
             industries: [].into(),

@@ -1,5 +1,6 @@
 //! The engine, on every store.
 
+mod concessions;
 mod concurrency;
 mod engine;
 mod kit;

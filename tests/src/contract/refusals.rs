@@ -6,7 +6,7 @@ use billing_core::id::InvoiceId;
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
 use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store};
 use billing_core::subscription::{
-    Command, Create, Decision, Effect, InvoiceClosed, Status, Subscription, TrialGrant, When,
+    Command, Create, Effect, InvoiceClosed, Status, Subscription, TrialGrant, When,
 };
 use chrono::{DateTime, Utc};
 
@@ -112,23 +112,6 @@ fn check_no_trace(kit: &Kit<'_>, commit: &Commit, expected: &CommitRefusal) {
     assert_eq!(no_bystanders(after), no_bystanders(before));
 }
 
-/// A commit that changes nothing but the version; cases put into it what they are about.
-fn bare(kit: &Kit<'_>, current: &Subscription) -> Commit {
-    let next = Subscription {
-        version: current.version + 1,
-        ..current.clone()
-    };
-    kit.commit_of(Decision {
-        next,
-        audit: vec![],
-        opened: None,
-        closed: vec![],
-        billed: None,
-        trial: None,
-        effects: vec![],
-    })
-}
-
 /// An invoice of `current` over one period that begins at `start`.
 fn invoice(
     kit: &Kit<'_>,
@@ -145,6 +128,9 @@ fn invoice(
         kind,
         period: Period::new(start, start + chrono::TimeDelta::days(30)).expect("a period"),
         opened_at: kit.now(),
+        due_at: None,
+        serial: None,
+        taxes: vec![],
         lines: vec![],
         total: usd(0),
         state: InvoiceStatus::Open,
@@ -168,16 +154,16 @@ pub fn refusals_come_in_their_order(store: &dyn Store) {
     );
     let known = Commit {
         command: Some(kit.record(tenant(1), "k", "{}")),
-        ..bare(&kit, &live)
+        ..kit.bare(&live)
     };
     kit.commit(known).expect("a commit");
-    let mut numbered = bare(&kit, &ended);
+    let mut numbered = kit.bare(&ended);
     numbered.decision.opened = Some(invoice(&kit, &ended, 1, InvoiceKind::Closing, start()));
     kit.commit(numbered).expect("a commit");
     let ended = kit.read(ended.id);
 
     let missing = InvoiceId::new(kit.ids.next());
-    let mut commit = bare(&kit, &ended);
+    let mut commit = kit.bare(&ended);
     commit.command = Some(kit.record(tenant(1), "k", "{\"again\":1}"));
     commit.expected_version = 40;
     commit.decision.next.state.clone_from(&live.state);
@@ -295,7 +281,7 @@ pub fn a_version_is_decided_once(store: &dyn Store) {
     };
     check_refused(&kit, &kit.commit_of(created), &conflict);
 
-    let mut far = bare(&kit, &kit.read(one.id));
+    let mut far = kit.bare(&kit.read(one.id));
     far.expected_version = i64::MAX.unsigned_abs();
     let conflict = CommitRefusal::VersionConflict {
         id: one.id,
@@ -316,7 +302,7 @@ pub fn a_version_is_decided_once(store: &dyn Store) {
         expected: 3,
         found: 0,
     };
-    check_refused(&kit, &bare(&kit, &unknown), &conflict);
+    check_refused(&kit, &kit.bare(&unknown), &conflict);
 }
 
 /// In whatever live state it is; other tenants and other products are not concerned.
@@ -422,7 +408,7 @@ pub fn an_invoice_number_is_given_once(store: &dyn Store) {
         ],
     );
     for kind in kinds {
-        let mut commit = bare(&kit, &one);
+        let mut commit = kit.bare(&one);
         commit.decision.opened = Some(invoice(&kit, &one, 1, kind, later));
         let exists = CommitRefusal::InvoiceExists {
             subscription_id: one.id,
@@ -431,7 +417,7 @@ pub fn an_invoice_number_is_given_once(store: &dyn Store) {
         check_refused(&kit, &commit, &exists);
     }
     for current in [one, two] {
-        let mut commit = bare(&kit, &current);
+        let mut commit = kit.bare(&current);
         commit.decision.opened = Some(invoice(&kit, &current, 2, InvoiceKind::Renewal, later));
         assert_eq!(kit.commit(commit), Ok(()));
     }
@@ -447,7 +433,7 @@ pub fn a_period_is_bought_once(store: &dyn Store) {
     assert_eq!((bought.kind, bought.period.start), (InvoiceKind::First, start()));
     let open = |kind, number, from| {
         let current = kit.read(one.id);
-        let mut commit = bare(&kit, &current);
+        let mut commit = kit.bare(&current);
         commit.decision.opened = Some(invoice(&kit, &current, number, kind, from));
         commit
     };
@@ -479,7 +465,7 @@ pub fn a_voided_invoice_gives_its_period_free(store: &dyn Store) {
     let first = one.state.collection().expect("an open invoice").invoice_id;
     let swap = |invoice_id, number, state: InvoiceStatus| {
         let current = kit.read(one.id);
-        let mut commit = bare(&kit, &current);
+        let mut commit = kit.bare(&current);
         commit.decision.closed = vec![InvoiceClosed { invoice_id, state }];
         commit.decision.opened = Some(invoice(&kit, &current, number, InvoiceKind::Renewal, start()));
         commit
@@ -505,13 +491,13 @@ pub fn a_voided_invoice_gives_its_period_free(store: &dyn Store) {
         state: void.clone(),
     });
     check_refused(&kit, &both, &not_open);
-    let mut withdrawn = bare(&kit, &kit.read(one.id));
+    let mut withdrawn = kit.bare(&kit.read(one.id));
     withdrawn.decision.closed = vec![InvoiceClosed {
         invoice_id: second_id,
         state: void,
     }];
     assert_eq!(kit.commit(withdrawn), Ok(()));
-    let mut third = bare(&kit, &kit.read(one.id));
+    let mut third = kit.bare(&kit.read(one.id));
     third.decision.opened = Some(invoice(&kit, &one, 3, InvoiceKind::First, start()));
     assert_eq!(kit.commit(third), Ok(()));
 }
@@ -549,7 +535,7 @@ pub fn periods_may_restart_at_one_instant(store: &dyn Store) {
     let current = kit.read(one.id);
     for (n, kind) in [(1, InvoiceKind::Renewal), (2, InvoiceKind::Restart)] {
         let current = kit.read(current.id);
-        let mut commit = bare(&kit, &current);
+        let mut commit = kit.bare(&current);
         commit.decision.opened = Some(invoice(&kit, &current, current.invoices + n, kind, kit.now()));
         assert_eq!(kit.commit(commit), Ok(()));
     }
@@ -573,7 +559,7 @@ pub fn an_invoice_is_closed_once(store: &dyn Store) {
         let one = kit.subscribe(tenant(n), &plan);
         let invoice_id = one.state.collection().expect("an open invoice").invoice_id;
         let close = |state: &InvoiceStatus| {
-            let mut commit = bare(&kit, &kit.read(one.id));
+            let mut commit = kit.bare(&kit.read(one.id));
             commit.decision.closed = vec![InvoiceClosed {
                 invoice_id,
                 state: state.clone(),
@@ -605,7 +591,7 @@ pub fn an_invoice_is_closed_once(store: &dyn Store) {
     let one = kit.subscribe(tenant(9), &plan);
     let invoice_id = one.state.collection().expect("an open invoice").invoice_id;
     let missing = InvoiceId::new(kit.ids.next());
-    let mut commit = bare(&kit, &one);
+    let mut commit = kit.bare(&one);
     commit.decision.closed = [invoice_id, missing]
         .map(|invoice_id| InvoiceClosed {
             invoice_id,

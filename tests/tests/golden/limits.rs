@@ -149,6 +149,7 @@ fn quotes() {
             plans: digest,
             usage: digest,
             invoice: digest,
+            terms: digest,
         },
     };
     golden("quote", &[("quote", quote)]);

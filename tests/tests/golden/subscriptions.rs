@@ -2,12 +2,15 @@
 
 use billing::MemoryStore;
 use billing_core::calendar::MonthEnd;
+use billing_core::credit::GrantSource;
 use billing_core::id::PaymentMethodId;
+use billing_core::id::{CouponCode, CreditNoteId, GrantId};
 use billing_core::invoice::{InvoiceKind, LineKind, LineRef};
 use billing_core::payment::{Collection, CollectionPhase, Debit, PaymentOutcome};
 use billing_core::plan::TenantProfile;
 use billing_core::ports::Store;
 use billing_core::retry::DeclineClass;
+use billing_core::subscription::GrantCredit;
 use billing_core::subscription::{
     AtPeriodEnd, CancelCause, Command, CommandKind, Create, ExpiredCause, Standing, Status, Subscription,
     UnusedOnCancel, UnusedOnPause, When,
@@ -139,6 +142,36 @@ fn commands() {
             },
         ),
         ("unpark", Command::Unpark),
+        (
+            "redeem_coupon",
+            Command::RedeemCoupon {
+                code: CouponCode::new("LAUNCH").unwrap(),
+            },
+        ),
+        (
+            "grant_credit",
+            Command::GrantCredit(GrantCredit {
+                id: GrantId::new(Uuid::from_u128(8)),
+                amount: usd(500),
+                source: GrantSource::Promotional,
+                priority: 10,
+                expires_at: Some(later()),
+            }),
+        ),
+        (
+            "void_credit",
+            Command::VoidCredit {
+                grant_id: GrantId::new(Uuid::from_u128(8)),
+            },
+        ),
+        (
+            "issue_credit_note",
+            Command::IssueCreditNote {
+                id: CreditNoteId::new(Uuid::from_u128(9)),
+                invoice_id: invoice_id(1),
+                request: super::concessions::note_request(),
+            },
+        ),
     ];
     let mut kinds: Vec<_> = all.iter().map(|(_, command)| command.kind()).collect();
     kinds.sort();
@@ -246,8 +279,13 @@ fn parts_of_a_state() {
         attempts: 2,
         phase: CollectionPhase::Waiting { retry_at: later() },
         debits: vec![debit],
+        spent: None,
     };
-    strict("collection", &[("waiting", collection)], &[]);
+    let spent = Collection {
+        spent: Some(Box::new(super::concessions::spent())),
+        ..collection.clone()
+    };
+    strict("collection", &[("waiting", collection), ("spent", spent)], &[]);
     let statuses = [
         Status::Pending,
         Status::Trial,

@@ -12,10 +12,14 @@ use uuid::Uuid;
 use super::super::*;
 use super::kit::*;
 use crate::audit::{Actor, AuditEntry, verify};
+use crate::coupon::{Coupon, CouponDuration, CouponValue};
+use crate::credit::LedgerEntry;
+use crate::credit_note::{CreditNote, credited_elsewhere};
 use crate::id::{ActorName, IdempotencyKey, MeterCode};
 use crate::invoice::{Invoice, InvoiceStatus, LineKind};
 use crate::payment::PaymentOutcome;
 use crate::retry::DeclineClass;
+use crate::tax::TaxTreatment;
 use crate::usage::{BilledWindow, Usage, UsageEvent};
 
 #[derive(Clone, Debug)]
@@ -41,6 +45,11 @@ pub(super) struct Account {
     pub(super) billed: BTreeMap<MeterCode, Decimal>,
     /// Windows whose usage was billed.
     pub(super) windows: Vec<BilledWindow>,
+    pub(super) tax: Option<TaxTreatment>,
+    pub(super) coupon: Option<Coupon>,
+    pub(super) redemptions: u32,
+    pub(super) ledger: Vec<LedgerEntry>,
+    pub(super) notes: Vec<CreditNote>,
     pub(super) payments: BTreeMap<(InvoiceId, String), i64>,
     pub(super) refunds: BTreeMap<String, i64>,
     ids: u128,
@@ -72,6 +81,8 @@ impl Account {
             live: None,
             trial_used: false,
             siblings: &[],
+            tax: None,
+            coupon: None,
         };
         let context = Context {
             now,
@@ -102,6 +113,11 @@ impl Account {
             usage: Vec::new(),
             billed: BTreeMap::new(),
             windows: Vec::new(),
+            tax: None,
+            coupon: Some(coupon(CouponValue::Percent(10.into()), CouponDuration::Forever)),
+            redemptions: 0,
+            ledger: Vec::new(),
+            notes: Vec::new(),
             payments: BTreeMap::new(),
             refunds: BTreeMap::new(),
             ids: 0,
@@ -117,6 +133,14 @@ impl Account {
         let needs = needs(&self.sub, command, plan, now);
         let usage = needs.usage.map(|query| self.found(&query));
         let siblings: Vec<_> = self.siblings.iter().map(|(id, plan)| (*id, plan)).collect();
+        let noted = needs.invoice.filter(|_| needs.notes);
+        let earlier: Vec<_> = self
+            .notes
+            .iter()
+            .filter(|note| Some(note.invoice_id) == noted)
+            .cloned()
+            .collect();
+        let elsewhere = noted.map_or_else(Vec::new, |id| credited_elsewhere(id, &self.invoices));
         let facts = Facts {
             plan,
             target: needs.target.and_then(|id| self.plans.get(&id)),
@@ -125,6 +149,20 @@ impl Account {
                 .invoice
                 .and_then(|id| self.invoices.iter().find(|invoice| invoice.id == id)),
             siblings: if needs.siblings { &siblings } else { &[] },
+            tax: self.tax.as_ref().filter(|_| needs.tax),
+            coupon: self
+                .coupon
+                .as_ref()
+                .filter(|_| needs.coupon)
+                .map(|coupon| CouponFacts {
+                    coupon,
+                    redemptions: self.redemptions,
+                    redeemed_before: self.redemptions > 0,
+                }),
+            notes: needs.notes.then_some(NoteFacts {
+                earlier: &earlier,
+                elsewhere: &elsewhere,
+            }),
         };
         let actor = Actor::Operator(ActorName::new("op-1").unwrap());
         let context = Context {
@@ -348,11 +386,15 @@ impl Account {
             self.payments
                 .insert((*invoice_id, reference.clone()), amount.minor);
         }
+        self.ledger.extend(decision.ledger);
+        self.notes.extend(decision.note);
+        self.redemptions += u32::from(decision.redemption.is_some());
         self.effects = decision.effects;
         self.check_effects(&before);
         self.check_usage(&before, decision.billed);
         self.check_invoices();
         self.check_cash();
+        self.check_credit();
         self.check_time_is_sold_once();
         self.check_state();
         if command == Some(&Command::Advance) {

@@ -39,6 +39,8 @@ fn who_had_the_trial_or_does_not_want_it_begins_a_paid_period() {
             live: None,
             trial_used,
             siblings: &[],
+            tax: None,
+            coupon: None,
         };
         let context = Context {
             now: at(MARCH),

@@ -10,6 +10,7 @@ use super::super::*;
 use super::account::Account;
 use super::kit::*;
 use super::scenes::scenes;
+use crate::credit_note::Disposition;
 use crate::payment::{CollectionPhase, PaymentOutcome};
 use crate::plan::ProrationRule;
 use crate::retry::DeclineClass;
@@ -28,6 +29,11 @@ fn commands(account: &Account, now: DateTime<Utc>) -> Vec<Command> {
         Command::SetAutoRenew { auto_renew: false },
         Command::SetAutoRenew { auto_renew: true },
         Command::Unpark,
+        redeem("LAUNCH"),
+        grant(2, 5_00),
+        Command::VoidCredit {
+            grant_id: grant_id(1),
+        },
     ];
     for when in [When::Now, When::AtPeriodEnd] {
         for unused in [
@@ -52,6 +58,9 @@ fn commands(account: &Account, now: DateTime<Utc>) -> Vec<Command> {
     }
     if let Some(invoice) = account.open().or(account.invoices.last()) {
         commands.push(account.settlement_of(invoice.id, now));
+        for disposition in [Disposition::Refund, Disposition::Credit] {
+            commands.push(note(1, invoice.id, disposition));
+        }
         // In time, but told late.
         commands.push(account.settlement_of(invoice.id, invoice.opened_at));
         for class in [

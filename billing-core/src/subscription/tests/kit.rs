@@ -10,12 +10,18 @@ use uuid::Uuid;
 use super::super::*;
 use crate::calendar::{Interval, MonthEnd};
 use crate::charge::ChargeModel;
-use crate::id::{FeatureCode, MeterCode, PlanCode, TrialFamily};
+use crate::coupon::{Coupon, CouponDuration, CouponValue};
+use crate::credit::GrantSource;
+use crate::credit_note::{CreditNoteReason, CreditNoteRequest, CreditNoteScope, Disposition};
+use crate::id::{
+    CouponCode, CreditNoteId, FeatureCode, GrantId, InvoiceId, MeterCode, PlanCode, TrialFamily,
+};
 use crate::money::{Currency, Rounding};
 use crate::plan::{
     Activation, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage, TenantProfile, Trial,
 };
 use crate::retry::RetryPolicy;
+use crate::tax::{TaxBehavior, TaxRate, TaxTreatment};
 
 pub(super) const SUBSCRIPTION: SubscriptionId = SubscriptionId::new(Uuid::from_u128(1001)); // no jitter
 pub(super) const TENANT: TenantId = TenantId::new(Uuid::from_u128(7));
@@ -77,6 +83,8 @@ pub(super) fn plan(id: PlanId) -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::default(),
+        net_terms_days: 0,
+        invoice_series: None,
         invoice_lines_per_day_max: 1_000,
         regions: BTreeSet::new(),
         industries: BTreeSet::new(),
@@ -192,6 +200,7 @@ pub(super) fn request() -> Create {
         payment_method: Some(CARD),
         auto_renew: true,
         trial: true,
+        coupon: None,
     }
 }
 
@@ -222,5 +231,66 @@ pub(super) fn change(plan_id: PlanId, when: impl Into<Option<When>>) -> Command 
         plan_id,
         when: when.into(),
         tenant: TenantProfile::default(),
+    }
+}
+
+pub(super) fn redeem(code: &str) -> Command {
+    Command::RedeemCoupon {
+        code: CouponCode::new(code).unwrap(),
+    }
+}
+
+pub(super) fn grant_id(number: u128) -> GrantId {
+    GrantId::new(Uuid::from_u128(number))
+}
+
+/// Prepaid credit that never expires.
+pub(super) fn grant(number: u128, minor: i64) -> Command {
+    Command::GrantCredit(GrantCredit {
+        id: grant_id(number),
+        amount: usd(minor),
+        source: GrantSource::Prepaid,
+        priority: 50,
+        expires_at: None,
+    })
+}
+
+/// A credit note for all that is left of an invoice.
+pub(super) fn note(number: u128, invoice_id: InvoiceId, disposition: Disposition) -> Command {
+    Command::IssueCreditNote {
+        id: CreditNoteId::new(Uuid::from_u128(number)),
+        invoice_id,
+        request: CreditNoteRequest {
+            reason: CreditNoteReason::Unsatisfactory,
+            scope: CreditNoteScope::All,
+            disposition,
+        },
+    }
+}
+
+/// 19 % on top of prices, or in them.
+pub(super) fn vat(behavior: TaxBehavior) -> TaxTreatment {
+    TaxTreatment {
+        rates: vec![TaxRate {
+            name: "VAT".into(),
+            percent: 19.into(),
+            jurisdiction: None,
+        }],
+        behavior,
+        exemption: None,
+    }
+}
+
+/// The coupon `LAUNCH`, for all plans.
+pub(super) fn coupon(value: CouponValue, duration: CouponDuration) -> Coupon {
+    Coupon {
+        code: CouponCode::new("LAUNCH").unwrap(),
+        value,
+        duration,
+        plans: BTreeSet::new(),
+        redeem_by: None,
+        redemptions_max: None,
+        once_per_tenant: false,
+        is_active: true,
     }
 }

@@ -1,6 +1,7 @@
 //! The state machine as a whole; what a leaf computes by itself is tested beside it.
 
 mod account;
+mod concessions;
 mod create;
 mod describe;
 mod dunning;

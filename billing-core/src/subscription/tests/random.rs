@@ -11,8 +11,15 @@ use super::super::*;
 use super::account::Account;
 use super::kit::*;
 use crate::calendar::MonthEnd;
+use crate::coupon::{CouponDuration, CouponValue};
+use crate::credit::GrantSource;
+use crate::credit_note::{
+    CreditNoteAmount, CreditNoteReason, CreditNoteRequest, CreditNoteScope, Disposition,
+};
+use crate::id::CreditNoteId;
 use crate::payment::PaymentOutcome;
 use crate::retry::DeclineClass;
+use crate::tax::TaxBehavior;
 
 const PLANS: [PlanId; 15] = [
     BASIC,
@@ -45,6 +52,19 @@ enum Step {
     Stray {
         invoice: prop::sample::Index,
         twice: bool,
+    },
+    /// Prepaid credit that expires in so many days.
+    Grant {
+        number: u128,
+        minor: i64,
+        days: Option<i64>,
+    },
+    /// Gives back a part of any invoice that there ever was, in so many percent of a line.
+    Note {
+        invoice: prop::sample::Index,
+        line: prop::sample::Index,
+        percent: i64,
+        disposition: Disposition,
     },
     Use {
         code: &'static str,
@@ -98,7 +118,12 @@ fn step() -> impl Strategy<Value = Step> {
         Command::SetAutoRenew { auto_renew: false },
         Command::SetAutoRenew { auto_renew: true },
         Command::Unpark,
+        redeem("LAUNCH"),
+        Command::VoidCredit {
+            grant_id: grant_id(1),
+        },
     ]);
+    let dispositions = select(&[Disposition::Refund, Disposition::Credit][..]);
     prop_oneof![
         8 => (0_i64..400).prop_map(|hours_ago| Step::Settle { hours_ago: hours_ago.saturating_sub(300).max(0) }),
         4 => class().prop_map(Step::Fail),
@@ -112,6 +137,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (when(), on_pause(), 1_i64..90).prop_map(|(when, unused, days)| Step::PauseFor(when, unused, days)),
         1 => (any::<prop::sample::Index>(), any::<bool>())
             .prop_map(|(invoice, twice)| Step::Stray { invoice, twice }),
+        2 => (1_u128..30, 1_i64..60_00, proptest::option::of(1_i64..60))
+            .prop_map(|(number, minor, days)| Step::Grant { number, minor, days }),
+        2 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1_i64..=100, dispositions)
+            .prop_map(|(invoice, line, percent, disposition)| Step::Note { invoice, line, percent, disposition }),
     ]
 }
 
@@ -197,6 +226,46 @@ fn take(account: &mut Account, step: &Step) {
                 outcome,
             }
         }
+        Step::Grant { number, minor, days } => Command::GrantCredit(GrantCredit {
+            id: grant_id(*number),
+            amount: usd(*minor),
+            source: GrantSource::Prepaid,
+            priority: 50,
+            expires_at: days.map(|days| now + TimeDelta::days(days)),
+        }),
+        Step::Note {
+            invoice,
+            line,
+            percent,
+            disposition,
+        } => {
+            if account.invoices.is_empty() {
+                return;
+            }
+            let invoice = invoice.get(&account.invoices);
+            if invoice.lines.is_empty() {
+                return;
+            }
+            let line = line.index(invoice.lines.len());
+            let amount = CreditNoteAmount {
+                line: u32::try_from(line).unwrap(),
+                amount: usd(invoice.lines[line].amount.minor * percent / 100),
+            };
+            let scope = if *percent > 90 {
+                CreditNoteScope::All
+            } else {
+                CreditNoteScope::Lines(vec![amount])
+            };
+            Command::IssueCreditNote {
+                id: CreditNoteId::new(uuid::Uuid::from_u128(account.notes.len() as u128 + 1)),
+                invoice_id: invoice.id,
+                request: CreditNoteRequest {
+                    reason: CreditNoteReason::Duplicate,
+                    scope,
+                    disposition: *disposition,
+                },
+            }
+        }
         Step::Use {
             code,
             quantity,
@@ -219,9 +288,14 @@ proptest! {
     #[test]
     fn any_life_keeps_the_promises(
         (plan_id, now, request) in start(),
+        taxed in proptest::option::of(select(&[TaxBehavior::Exclusive, TaxBehavior::Inclusive][..])),
+        value in select(vec![CouponValue::Percent(25.into()), CouponValue::Amount(usd(7_77))]),
+        duration in select(&[CouponDuration::Once, CouponDuration::Invoices(2), CouponDuration::Forever][..]),
         steps in prop::collection::vec((pass(), any::<bool>(), step()), 1..60),
     ) {
         let mut account = Account::created(plan_id, now, &request);
+        account.tax = taxed.map(vat);
+        account.coupon = Some(coupon(value, duration));
         for (pass, sweeps, step) in &steps {
             let now = match (pass, account.sub.next_due()) {
                 (Pass::Hours(hours), _) => account.now + TimeDelta::hours(*hours),
