@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example quickstart [file]`: a second run on the same file changes nothing, and says so.
 
+mod composed;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -64,6 +66,8 @@ async fn run(path: &str) -> Result<bool> {
     let before = store.subscriptions_of(walker()).await?;
     let walked = walk(&store).await?;
     let walked_anew = store.subscriptions_of(walker()).await? != before;
+
+    composed::show(&store).await?;
 
     let billing = Billing::new(Arc::clone(&store), Arc::new(TestClock::at(at("2024-12-01")?)));
     let head = billing.verify_audit(walked.id).await?;
