@@ -72,6 +72,10 @@ pub struct Plan {
     /// How a line is rounded.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rounding: Rounding,
+    /// For how many hours after a period has ended usage of it may still come in before its invoice is opened. What comes later
+    /// is adjusted on the next one. Of no matter to a plan without meters.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub closing_window_hours: u32,
     /// For how many days after it was opened an invoice may be paid.
     #[cfg_attr(feature = "serde", serde(default))]
     pub net_terms_days: u32,
@@ -428,6 +432,9 @@ pub enum Unavailable {
 
 const DAYS_MAX: u32 = 3660;
 
+/// The longest that an invoice waits for usage, and never longer than a period.
+const HOURS_PER_MONTH: u64 = 720;
+
 impl Plan {
     /// The currency of everything that the plan charges.
     pub fn currency(&self) -> Currency {
@@ -510,6 +517,17 @@ impl Plan {
             }
         }
         within(&mut faults, "retention_days", self.retention_days, 0, DAYS_MAX);
+        let closing_max = interval_days(self.interval)
+            .saturating_mul(24)
+            .min(HOURS_PER_MONTH);
+        let closing_max = u32::try_from(closing_max).unwrap_or(u32::MAX).saturating_sub(1);
+        within(
+            &mut faults,
+            "closing_window_hours",
+            self.closing_window_hours,
+            0,
+            closing_max,
+        );
         within(&mut faults, "net_terms_days", self.net_terms_days, 0, DAYS_MAX);
         let mut retry = Faults::default();
         self.retry.check(&mut retry);
@@ -602,6 +620,15 @@ impl Plan {
             .saturating_mul(other_times)
             .saturating_mul(per);
         amount < other_amount
+    }
+
+    /// For how long the invoice of a period waits for its usage.
+    pub fn closing_hours(&self) -> u32 {
+        if self.meters.is_empty() {
+            0
+        } else {
+            self.closing_window_hours
+        }
     }
 
     /// Whether `other` has the same terms: all but [`is_active`](Self::is_active) and

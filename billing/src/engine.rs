@@ -473,7 +473,7 @@ impl Billing {
         let mut steps: Vec<Decision> = Vec::new();
         while steps.len() < STEPS_MAX {
             let state = steps.last().map_or(current, |step| &step.next);
-            if state.next_due().is_none_or(|due| due > now) {
+            if state.step_due().is_none_or(|due| due > now) {
                 break;
             }
             let before = Uncommitted::of(steps.iter());
@@ -487,7 +487,7 @@ impl Billing {
     }
 
     /// Loads what `command` needs and decides it. `before` are steps that are not committed yet.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         state: &Subscription,
         command: &Command,

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::engine::{ATTEMPTS_MAX, fingerprint, to_json};
-use crate::facts::Loaded;
+use crate::facts::{Loaded, Uncommitted};
 use crate::{Billing, Error, NewSubscription, Receipt, Request};
 
 /// What a quote is for.
@@ -235,6 +235,22 @@ fn shown(invoice: &Invoice) -> (InvoiceKind, Period, Vec<InvoiceLine>, Money) {
 }
 
 impl Billing {
+    /// The invoice that the next step of a subscription would open, such as that of the running period at its end: a draft, with
+    /// the usage so far, without a number, and not stored. `None` when the next step opens none.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), of [`Command::Advance`].
+    pub async fn upcoming_invoice(&self, id: SubscriptionId) -> Result<Option<Invoice>, Error> {
+        let current = self.subscription(id).await?;
+        let Some(due) = current.step_due() else {
+            return Ok(None);
+        };
+        let (at, by) = (due.max(self.now()), (&Actor::System, None));
+        let decision = self.decide(&current, &Command::Advance, at, by, Uncommitted::default(), None);
+        Ok(decision.await?.opened)
+    }
+
     /// The longest that a quote can be good for.
     pub const QUOTE_MAX: TimeDelta = TimeDelta::hours(24);
 
@@ -342,8 +358,8 @@ impl Billing {
         let next = &last.next;
         // What fell due since the quote would be decided before the command, and what it leaves must not be due already.
         let fell_due = |due: Option<DateTime<Utc>>| due.is_some_and(|due| due > quote.at && due <= now);
-        let before = current.as_ref().and_then(Subscription::next_due);
-        if (fell_due(before) || fell_due(next.next_due())) && !changed.contains(&QuoteInput::Subscription) {
+        let before = current.as_ref().and_then(Subscription::step_due);
+        if (fell_due(before) || fell_due(next.step_due())) && !changed.contains(&QuoteInput::Subscription) {
             changed.push(QuoteInput::Subscription);
         }
         if let Some(current) = &current

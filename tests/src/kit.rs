@@ -117,6 +117,7 @@ pub fn plan(n: u128, code: &str) -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::HalfAwayFromZero,
+        closing_window_hours: 0,
         net_terms_days: 0,
         invoice_series: None,
         invoice_lines_per_day_max: 1_000,

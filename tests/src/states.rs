@@ -116,6 +116,7 @@ pub fn states(kit: &Kit<'_>) -> Vec<(&'static str, Subscription)> {
         ..plan(6, "no-retry")
     };
     let guarded = Plan {
+        closing_window_hours: 0,
         net_terms_days: 0,
         invoice_series: None,
         invoice_lines_per_day_max: 1,

@@ -107,6 +107,7 @@ pub fn create(
         },
         next_index: 0,
         access: AccessTerms::of(plan),
+        closing_hours: plan.closing_hours(),
         auto_renew: request.auto_renew,
         payment_method: request.payment_method,
         usage: UsageCursor {

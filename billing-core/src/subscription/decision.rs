@@ -327,6 +327,7 @@ impl<'a> Draft<'a> {
         self.plan = plan;
         self.next.plan_id = plan.id;
         self.next.access = super::AccessTerms::of(plan);
+        self.next.closing_hours = plan.closing_hours();
     }
 
     /// Closes the decision with the state that follows.

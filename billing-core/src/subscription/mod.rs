@@ -63,7 +63,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::audit::{AuditAction, ChainHead, Details};
 use crate::calendar::{self, Anchor, CalendarError};
@@ -112,6 +112,9 @@ pub struct Subscription {
     pub next_index: u32,
     /// Grace and restricted stage of the plan in force, so that access needs no plan.
     pub access: AccessTerms,
+    /// For how many hours the invoice of a period waits for its usage, by the plan in force.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub closing_hours: u32,
     /// Whether it renews by itself.
     pub auto_renew: bool,
     /// The payment method, if one is known.
@@ -220,15 +223,30 @@ impl Subscription {
         }
     }
 
-    /// When the next step falls due by time alone: when a shell should ask for [`Command::Advance`].
+    /// When the next step falls due by time alone, so that [`Command::Advance`] may take it.
     ///
     /// `None` while it waits for something else (a payment, a person) or has ended.
-    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+    pub fn step_due(&self) -> Option<DateTime<Utc>> {
         if self.parked_at.is_some() {
             None
         } else {
             self.state.next_due()
         }
+    }
+
+    /// When a sweep should take that step: at the end of a period it [waits](crate::plan::Plan::closing_window_hours) for the
+    /// usage of the period. A command does not wait, since what it changes comes after the period.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        let due = self.step_due()?;
+        let waits = match &self.state {
+            State::Active(_) => TimeDelta::try_hours(i64::from(self.closing_hours)),
+            State::Pending(_)
+            | State::Trial(_)
+            | State::Expired(_)
+            | State::Suspended(_)
+            | State::Canceled(_) => None,
+        };
+        waits.map_or(Some(due), |hours| due.checked_add_signed(hours))
     }
 
     /// The plan that is scheduled to take the place of the one in force.
@@ -361,7 +379,7 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
 /// Until when usage is billed by `command`, if it bills usage.
 fn usage_until(current: &Subscription, command: &Command, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match (command, &current.state) {
-        (Command::Advance, State::Active(_) | State::Suspended(_)) => current.next_due(),
+        (Command::Advance, State::Active(_) | State::Suspended(_)) => current.step_due(),
         (
             Command::Cancel { when: When::Now, .. }
             | Command::Pause { when: When::Now, .. }

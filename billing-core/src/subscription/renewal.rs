@@ -20,7 +20,7 @@ use crate::plan::{Plan, TrialEnd};
 
 /// Takes the step that is due at `now`, if one is.
 pub(super) fn advance(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
-    let next_due = current.next_due();
+    let next_due = current.step_due();
     let Some(due) = next_due.filter(|due| *due <= draft.now()) else {
         return Err(Rejection::NotDue {
             id: current.id,

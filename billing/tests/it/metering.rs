@@ -167,3 +167,71 @@ fn a_limit_of_a_count_is_about_events() {
         assert_eq!(line.explanation, "2 x 0.01 = 0.02 USD");
     });
 }
+
+/// An invoice waits for the usage of its period; what comes within that time is on it and not late. A command does not wait.
+#[test]
+fn an_invoice_waits_for_its_usage() {
+    on_each_store(async |bench| {
+        let plan = metered_plan(&bench, |_| {}).await;
+        let plan = bench
+            .plan("waiting", |waiting| {
+                waiting.meters = plan.meters.clone();
+                waiting.closing_window_hours = 24;
+            })
+            .await;
+        let id = bench.subscribe(1, &plan).await.id();
+        bench.pay(id).await;
+        let record = async |event| bench.billing.record_usage(vec![event]).await.unwrap().remove(0);
+        bench.clock.set(at("2026-01-20"));
+        record(event("a", 100, "2026-01-10")).await;
+        let draft = bench.billing.upcoming_invoice(id).await.unwrap().unwrap();
+        assert_eq!((draft.period.start, draft.total.minor), (at("2026-02-01"), 11_00));
+        sweep(&bench, "2026-02-01").await;
+        assert_eq!(bench.invoices(id).await.len(), 1, "it waits");
+        assert_eq!(record(event("b", 50, "2026-01-31")).await, UsageOutcome::Accepted);
+        assert_eq!(
+            record(event("next", 7, "2026-02-01")).await,
+            UsageOutcome::Accepted
+        );
+        sweep(&bench, "2026-02-02").await;
+        let invoice = bench.invoices(id).await.remove(1);
+        let lines: Vec<_> = invoice
+            .lines
+            .iter()
+            .map(|line| (line.kind, line.amount.minor))
+            .collect();
+        assert_eq!(
+            lines,
+            [(LineKind::RecurringInAdvance, 10_00), (LineKind::Usage, 1_50)]
+        );
+        assert_eq!(
+            (invoice.period.start, invoice.opened_at),
+            (at("2026-02-01"), at("2026-02-02"))
+        );
+        bench.pay(id).await;
+
+        // A plan change within the time closes the period first, and is prorated in the next one.
+        bench.clock.set(at("2026-03-01"));
+        let receipt = bench
+            .billing
+            .cancel(
+                &crate::kit::request("leave"),
+                id,
+                billing::core::subscription::When::Now,
+                "leaving",
+                billing::core::subscription::UnusedOnCancel::None,
+            )
+            .await
+            .unwrap();
+        let of = |invoices: Vec<billing::core::invoice::Invoice>| -> Vec<_> {
+            invoices
+                .iter()
+                .skip(2)
+                .map(|invoice| (invoice.kind, invoice.total.minor))
+                .collect()
+        };
+        use billing::core::invoice::InvoiceKind::{Closing, Renewal};
+        assert_eq!(receipt.invoices.len(), 2);
+        assert_eq!(of(bench.invoices(id).await), [(Renewal, 10_07), (Closing, 7)]);
+    });
+}

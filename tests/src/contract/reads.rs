@@ -190,6 +190,7 @@ pub fn what_is_due_comes_by_instant_and_id(store: &dyn Store) {
 pub fn what_waits_for_something_else_is_not_due(store: &dyn Store) {
     let kit = Kit::new(store);
     let immediate = Plan {
+        closing_window_hours: 0,
         net_terms_days: 0,
         invoice_series: None,
         invoice_lines_per_day_max: 1,

@@ -271,6 +271,7 @@ fn a_minimal_plan_gets_the_documented_defaults() {
     let expected = Plan {
         grace_period_days: 0,
         retention_days: 30,
+        closing_window_hours: 0,
         net_terms_days: 0,
         invoice_series: None,
         invoice_lines_per_day_max: 1_000,

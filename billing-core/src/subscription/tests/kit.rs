@@ -83,6 +83,7 @@ pub(super) fn plan(id: PlanId) -> Plan {
         retry: RetryPolicy::default(),
         proration: ProrationRule::Second,
         rounding: Rounding::default(),
+        closing_window_hours: 0,
         net_terms_days: 0,
         invoice_series: None,
         invoice_lines_per_day_max: 1_000,

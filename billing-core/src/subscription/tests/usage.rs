@@ -401,6 +401,13 @@ fn events_are_charged_apart_by_their_properties() {
             (Some("EU"), "b", "6 x 1 = 6 USD"),
         ]
     );
+    // What comes late for one of them is adjusted there alone.
+    account.pay(APRIL);
+    account.record("api", 7, at("2026-03-12T00:00:00Z"));
+    let event = &mut account.usage.last_mut().unwrap().event;
+    event.properties.insert("project".into(), "a".into());
+    account.until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(UsageAdjustment, 7, 70)]);
 }
 
 /// A pause is not a period: the fee of a first tier, which an unused period pays, is not due for it.
