@@ -104,6 +104,7 @@ pub fn request(number: u64) -> Create {
         payment_method: Some(PaymentMethodId::new(id(3, number))),
         auto_renew: true,
         trial: false,
+        quantity: 1,
     }
 }
 

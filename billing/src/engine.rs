@@ -143,6 +143,7 @@ impl Billing {
             payment_method: new.payment_method,
             auto_renew: new.auto_renew,
             trial: new.trial,
+            quantity: 1,
         };
         let facts = CreateFacts {
             plan: &plan,

@@ -63,7 +63,15 @@ pub enum Command {
         /// Who asks, for the plan's availability.
         tenant: TenantProfile,
     },
-    /// Takes back a plan change or a pause that was scheduled.
+    /// Takes more or fewer of the plan: seats.
+    ChangeQuantity {
+        /// How many there are to be, at least 1.
+        quantity: u32,
+        /// Now, or when the period is over; by default more now, fewer when the period is over. A trial has nothing that
+        /// was paid for, so there it is now by default either way.
+        when: Option<When>,
+    },
+    /// Takes back a change of plan or quantity, or a pause, that was scheduled.
     DropPendingChange,
     /// Sets or removes the payment method.
     SetPaymentMethod {
@@ -169,6 +177,8 @@ pub enum CommandKind {
     Resume,
     /// See [`Command::ChangePlan`].
     ChangePlan,
+    /// See [`Command::ChangeQuantity`].
+    ChangeQuantity,
     /// See [`Command::DropPendingChange`].
     DropPendingChange,
     /// See [`Command::SetPaymentMethod`].
@@ -183,7 +193,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Advance,
         Self::Renew,
         Self::Cancel,
@@ -193,6 +203,7 @@ impl CommandKind {
         Self::Pause,
         Self::Resume,
         Self::ChangePlan,
+        Self::ChangeQuantity,
         Self::DropPendingChange,
         Self::SetPaymentMethod,
         Self::SetAutoRenew,
@@ -214,7 +225,9 @@ impl CommandKind {
                 &[Pending, Trial, Active, Expired, Suspended]
             }
             Self::Renew => &[Expired],
-            Self::UndoCancel | Self::ChangePlan | Self::DropPendingChange => &[Trial, Active],
+            Self::UndoCancel | Self::ChangePlan | Self::ChangeQuantity | Self::DropPendingChange => {
+                &[Trial, Active]
+            }
             Self::Suspend => &[Trial, Active, Expired],
             Self::Reactivate | Self::Resume => &[Suspended],
             Self::Pause => &[Active],
@@ -235,6 +248,7 @@ impl CommandKind {
             | Self::Pause
             | Self::Resume
             | Self::ChangePlan
+            | Self::ChangeQuantity
             | Self::DropPendingChange
             | Self::SetPaymentMethod
             | Self::SetAutoRenew
@@ -254,6 +268,7 @@ impl CommandKind {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::ChangePlan => "change_plan",
+            Self::ChangeQuantity => "change_quantity",
             Self::DropPendingChange => "drop_pending_change",
             Self::SetPaymentMethod => "set_payment_method",
             Self::SetAutoRenew => "set_auto_renew",
@@ -282,6 +297,7 @@ impl Command {
             Self::Pause { .. } => CommandKind::Pause,
             Self::Resume => CommandKind::Resume,
             Self::ChangePlan { .. } => CommandKind::ChangePlan,
+            Self::ChangeQuantity { .. } => CommandKind::ChangeQuantity,
             Self::DropPendingChange => CommandKind::DropPendingChange,
             Self::SetPaymentMethod { .. } => CommandKind::SetPaymentMethod,
             Self::SetAutoRenew { .. } => CommandKind::SetAutoRenew,

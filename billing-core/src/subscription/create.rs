@@ -40,6 +40,9 @@ pub struct Create {
     pub auto_renew: bool,
     /// Whether a trial is wanted if there is one to be had.
     pub trial: bool,
+    /// How many of the plan, seats for example; at least 1.
+    #[cfg_attr(feature = "serde", serde(default = "super::one"))]
+    pub quantity: u32,
 }
 
 /// What a shell loads before it asks for a creation.
@@ -62,14 +65,17 @@ pub struct CreateFacts<'a> {
 ///
 /// # Errors
 ///
-/// In order: [`Rejection::AlreadySubscribed`], [`Rejection::PlanUnavailable`], [`Rejection::MeterTaken`],
-/// [`Rejection::PaymentMethodRequired`], then what opening an invoice refuses.
+/// In order: [`Rejection::Quantity`], [`Rejection::AlreadySubscribed`], [`Rejection::PlanUnavailable`],
+/// [`Rejection::MeterTaken`], [`Rejection::PaymentMethodRequired`], then what opening an invoice refuses.
 pub fn create(
     request: &Create,
     facts: &CreateFacts<'_>,
     context: &Context<'_>,
 ) -> Result<Decision, Rejection> {
     let plan = facts.plan;
+    if request.quantity == 0 {
+        return Err(Rejection::Quantity);
+    }
     if let Some(id) = facts.live {
         return Err(Rejection::AlreadySubscribed {
             id,
@@ -91,6 +97,7 @@ pub fn create(
         tenant_id: request.tenant_id,
         product: plan.product.clone(),
         plan_id: plan.id,
+        quantity: request.quantity,
         created_at: now,
         anchor: Anchor {
             at: now,
@@ -122,7 +129,10 @@ pub fn create(
         .id("plan", plan.id.uuid())
         .plain("product", plan.product.as_str())
         .plain("zone", request.zone.name())
-        .flag("auto_renew", request.auto_renew);
+        .flag("auto_renew", request.auto_renew)
+        .number("quantity", request.quantity);
+    // What could never be billed is refused now, and not when the trial is over.
+    plan.price.checked_mul(request.quantity)?;
 
     let state = if let Some(trial) = trial {
         let trial_ends_at = calendar::add_days(now, trial.days, request.zone)?;
@@ -142,7 +152,7 @@ pub fn create(
     } else {
         draft.record(AuditAction::Created, details);
         let period = draft.next_period()?;
-        let lines: Vec<_> = draft.advance_line(period).into_iter().collect();
+        let lines: Vec<_> = draft.advance_line(period)?.into_iter().collect();
         match plan.activation {
             Activation::Immediate => draft.begin(InvoiceKind::First, period, lines)?,
             Activation::OnPayment { pay_within_hours } => {

@@ -63,6 +63,7 @@ pub(super) fn created(number: u128, now: DateTime<Utc>, trial: bool) -> Commit {
         payment_method: Some(PaymentMethodId::new(Uuid::from_u128(7))),
         auto_renew: true,
         trial,
+        quantity: 1,
     };
     let plan = plan();
     let facts = CreateFacts {

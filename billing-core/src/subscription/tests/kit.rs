@@ -192,6 +192,7 @@ pub(super) fn request() -> Create {
         payment_method: Some(CARD),
         auto_renew: true,
         trial: true,
+        quantity: 1,
     }
 }
 
@@ -214,6 +215,13 @@ pub(super) fn pause(when: When, resume_at: Option<&str>, unused: UnusedOnPause) 
         when,
         resume_at: resume_at.map(at),
         unused,
+    }
+}
+
+pub(super) fn seats(quantity: u32, when: impl Into<Option<When>>) -> Command {
+    Command::ChangeQuantity {
+        quantity,
+        when: when.into(),
     }
 }
 
