@@ -201,6 +201,13 @@ pub fn cases() -> Vec<Case> {
                     on(at("2026-01-20")).of(&paused, Command::Resume)
                 }
                 CommandKind::ChangePlan => on(mid).of(&active, change(When::Now)),
+                CommandKind::ChangeQuantity => on(mid).of(
+                    &active,
+                    Command::ChangeQuantity {
+                        quantity: 5,
+                        when: Some(When::Now),
+                    },
+                ),
                 CommandKind::DropPendingChange => {
                     let flagged = on(mid).of(&active, change(When::AtPeriodEnd)).next();
                     on(mid).of(&flagged, Command::DropPendingChange)

@@ -108,6 +108,7 @@ pub fn request(number: u64) -> Create {
         auto_renew: true,
         trial: false,
         coupon: None,
+        quantity: 1,
     }
 }
 

@@ -83,7 +83,11 @@ pub enum AuditAction {
     PlanChangeScheduled,
     /// Another plan is in force.
     PlanChanged,
-    /// A scheduled plan change or pause was taken back.
+    /// A change of the quantity was scheduled for the end of the period.
+    QuantityChangeScheduled,
+    /// Another quantity is in force.
+    QuantityChanged,
+    /// A scheduled change of plan or quantity, or a scheduled pause, was taken back.
     PendingChangeDropped,
     /// The payment method was set or removed.
     PaymentMethodSet,
@@ -127,6 +131,8 @@ impl AuditAction {
             Self::Resumed => "resumed",
             Self::PlanChangeScheduled => "plan_change_scheduled",
             Self::PlanChanged => "plan_changed",
+            Self::QuantityChangeScheduled => "quantity_change_scheduled",
+            Self::QuantityChanged => "quantity_changed",
             Self::PendingChangeDropped => "pending_change_dropped",
             Self::PaymentMethodSet => "payment_method_set",
             Self::AutoRenewSet => "auto_renew_set",

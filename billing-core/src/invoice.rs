@@ -34,6 +34,8 @@ pub enum InvoiceKind {
     Restart,
     /// A plan change inside a period.
     PlanChange,
+    /// A change of the quantity inside a period.
+    QuantityChange,
     /// What is owed when no period follows: usage, and recurring prices in arrears.
     Closing,
 }
@@ -46,6 +48,7 @@ impl InvoiceKind {
             Self::Renewal => "renewal",
             Self::Restart => "restart",
             Self::PlanChange => "plan_change",
+            Self::QuantityChange => "quantity_change",
             Self::Closing => "closing",
         }
     }
@@ -53,7 +56,7 @@ impl InvoiceKind {
     /// Whether it pays for time to come, whole periods or parts of one.
     pub const fn pays_for_time(self) -> bool {
         match self {
-            Self::First | Self::Renewal | Self::Restart | Self::PlanChange => true,
+            Self::First | Self::Renewal | Self::Restart | Self::PlanChange | Self::QuantityChange => true,
             Self::Closing => false,
         }
     }
@@ -62,7 +65,15 @@ impl InvoiceKind {
     pub const fn buys_period(self) -> bool {
         match self {
             Self::First | Self::Renewal | Self::Restart => true,
-            Self::PlanChange | Self::Closing => false,
+            Self::PlanChange | Self::QuantityChange | Self::Closing => false,
+        }
+    }
+
+    /// Whether it exchanges paid time of the running period for other: until it is paid, the old is what was paid for.
+    pub const fn exchanges_time(self) -> bool {
+        match self {
+            Self::PlanChange | Self::QuantityChange => true,
+            Self::First | Self::Renewal | Self::Restart | Self::Closing => false,
         }
     }
 }
@@ -415,18 +426,20 @@ mod tests {
 
     #[test]
     fn what_buys_a_period_pays_for_time() {
-        use InvoiceKind::{Closing, First, PlanChange, Renewal, Restart};
+        use InvoiceKind::{Closing, First, PlanChange, QuantityChange, Renewal, Restart};
         for (kind, code, pays_for_time, buys_period) in [
             (First, "first", true, true),
             (Renewal, "renewal", true, true),
             (Restart, "restart", true, true),
             (PlanChange, "plan_change", true, false),
+            (QuantityChange, "quantity_change", true, false),
             (Closing, "closing", false, false),
         ] {
             assert_eq!(
                 (kind.code(), kind.pays_for_time(), kind.buys_period()),
                 (code, pays_for_time, buys_period)
             );
+            assert_eq!(kind.exchanges_time(), pays_for_time && !buys_period, "{kind:?}");
         }
     }
 }

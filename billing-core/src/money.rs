@@ -280,6 +280,21 @@ impl Money {
         Ok(Self::new(minor, self.currency))
     }
 
+    /// So many times this amount.
+    ///
+    /// # Errors
+    ///
+    /// [`MoneyError::Overflow`].
+    pub fn checked_mul(self, times: u32) -> Result<Self, MoneyError> {
+        let minor = self
+            .minor
+            .checked_mul(i64::from(times))
+            .ok_or(MoneyError::Overflow {
+                currency: self.currency,
+            })?;
+        Ok(Self::new(minor, self.currency))
+    }
+
     /// The checked sum of `amounts`, all in `currency`; nothing for none.
     ///
     /// # Errors

@@ -127,6 +127,7 @@ fn buys_from(invoice: &Invoice) -> Option<i64> {
         | InvoiceKind::Renewal
         | InvoiceKind::Restart
         | InvoiceKind::PlanChange
+        | InvoiceKind::QuantityChange
         | InvoiceKind::Closing => None,
     }
 }

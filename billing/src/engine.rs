@@ -160,6 +160,7 @@ impl Billing {
             auto_renew: new.auto_renew,
             trial: new.trial,
             coupon: new.coupon.clone(),
+            quantity: new.quantity,
         };
         let facts = CreateFacts {
             plan: &plan,
@@ -306,7 +307,23 @@ impl Billing {
         .await
     }
 
-    /// Takes back a plan change or a pause that was scheduled.
+    /// Takes more or fewer of the plan: seats. Without `when`, more now and fewer when the period is over; in a trial, now.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn change_quantity(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        quantity: u32,
+        when: Option<When>,
+    ) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::ChangeQuantity { quantity, when })
+            .await
+    }
+
+    /// Takes back a change of plan or quantity, or a pause, that was scheduled.
     ///
     /// # Errors
     ///

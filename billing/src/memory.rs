@@ -485,7 +485,10 @@ fn same_number(kept: &Invoice, opened: &Invoice) -> bool {
 fn same_period(kept: &Invoice, opened: &Invoice) -> bool {
     let buys = |invoice: &Invoice| match invoice.kind {
         InvoiceKind::First | InvoiceKind::Renewal => true,
-        InvoiceKind::Restart | InvoiceKind::PlanChange | InvoiceKind::Closing => false,
+        InvoiceKind::Restart
+        | InvoiceKind::PlanChange
+        | InvoiceKind::QuantityChange
+        | InvoiceKind::Closing => false,
     };
     buys(kept)
         && buys(opened)

@@ -58,12 +58,25 @@ pub struct NewSubscription {
     /// Whether a trial is wanted if there is one to be had.
     pub trial: bool,
     /// A coupon to redeem.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coupon: Option<CouponCode>,
+    /// How many of the plan, seats for example; at least 1.
+    // Left out at 1: the fingerprints of requests that were answered before there were quantities stay what they were.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub quantity: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(quantity: &u32) -> bool {
+    *quantity == 1
 }
 
 impl NewSubscription {
-    /// A subscription in UTC that renews by itself and takes a trial if there is one.
+    /// One of the plan, in UTC, that renews by itself and takes a trial if there is one.
     pub fn new(tenant_id: TenantId, plan_id: PlanId) -> Self {
         Self {
             tenant_id,
@@ -75,6 +88,7 @@ impl NewSubscription {
             auto_renew: true,
             trial: true,
             coupon: None,
+            quantity: 1,
         }
     }
 }

@@ -322,7 +322,7 @@ pub fn decide(
     subscription::decide(current, command, &facts, context)
 }
 
-/// A request for a subscription of `tenant_id` in UTC that renews by itself and takes a trial.
+/// A request for a subscription of `tenant_id` in UTC, of one, that renews by itself and takes a trial.
 pub fn request(id: SubscriptionId, tenant_id: TenantId) -> Create {
     Create {
         id,
@@ -334,6 +334,7 @@ pub fn request(id: SubscriptionId, tenant_id: TenantId) -> Create {
         auto_renew: true,
         trial: true,
         coupon: None,
+        quantity: 1,
     }
 }
 

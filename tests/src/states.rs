@@ -316,5 +316,15 @@ pub fn states(kit: &Kit<'_>) -> Vec<(&'static str, Subscription)> {
     let one = new(&no_retry, &|_| {});
     let one = decline(&one, DeclineClass::Stop);
     all.push(("canceled_retention_over", advance(&one)));
+
+    let seats = |quantity| Command::ChangeQuantity { quantity, when: None };
+    let one = new(&basic, &|create| create.quantity = 2);
+    kit.pay(one.id);
+    kit.pass_days(1);
+    kit.run(one.id, &seats(5));
+    all.push(("active_more_seats", kit.pay(one.id)));
+    let one = new(&basic, &|create| create.quantity = 5);
+    kit.pay(one.id);
+    all.push(("active_fewer_seats_at_end", kit.run(one.id, &seats(2))));
     all
 }

@@ -126,7 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
             trial,
             blind,
         });
-    let command = (any::<usize>(), 0_u8..42, 0..PLANS).prop_map(|(which, command, slot)| What::Command {
+    let command = (any::<usize>(), 0_u8..46, 0..PLANS).prop_map(|(which, command, slot)| What::Command {
         which,
         command,
         slot,
@@ -268,6 +268,13 @@ fn command_of(kit: &Kit<'_>, current: &Subscription, command: u8, slot: u128) ->
             tenant: TenantProfile::default(),
         })
     };
+    // Up, down and as it is.
+    let seats = |when| {
+        Some(Command::ChangeQuantity {
+            quantity: u32::try_from(slot).unwrap() + 1,
+            when,
+        })
+    };
     let resume_at = Some(now + TimeDelta::days(40));
     match command {
         0..=5 => Some(Command::Advance),
@@ -288,6 +295,9 @@ fn command_of(kit: &Kit<'_>, current: &Subscription, command: u8, slot: u128) ->
         20 => change(Some(When::Now)),
         21 => change(Some(When::AtPeriodEnd)),
         22 => change(None),
+        42 => seats(Some(When::Now)),
+        43 => seats(Some(When::AtPeriodEnd)),
+        44 | 45 => seats(None),
         23 => Some(Command::DropPendingChange),
         24 => Some(Command::SetPaymentMethod {
             payment_method: kit.method(),
@@ -455,6 +465,12 @@ impl Pair<'_> {
                 Err(other) => panic!("unknown refusal {other:?}"),
             };
             self.tally.borrow_mut().count(label);
+            if answer.is_ok() {
+                for entry in &commit.decision.audit {
+                    let label = format!("audit {}", entry.action.code());
+                    self.tally.borrow_mut().count(label);
+                }
+            }
         }
         for (commit, answer) in commits.into_iter().zip(answers) {
             let id = commit.decision.next.id;
@@ -744,6 +760,8 @@ fn the_sequences_reach_everything() {
         "status expired",
         "status suspended",
         "status canceled",
+        "audit quantity_change_scheduled",
+        "audit quantity_changed",
         "refused: command exists",
         "refused: version conflict",
         "refused: live exists",

@@ -26,11 +26,12 @@ pub(super) fn cancel(
     let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
         Some(AtPeriodEnd::Cancel { .. }) => Err(Rejection::ChangeScheduled { id: current.id }),
         // A cancellation takes the place of what else was to come.
-        Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => {
-            Ok(Some(AtPeriodEnd::Cancel {
-                reason: reason.into(),
-            }))
-        }
+        Some(
+            AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. },
+        )
+        | None => Ok(Some(AtPeriodEnd::Cancel {
+            reason: reason.into(),
+        })),
     };
     Ok(match (&current.state, when) {
         (State::Trial(trial), When::AtPeriodEnd) => {
@@ -73,14 +74,24 @@ pub(super) fn undo(draft: &mut Draft<'_>, current: &Subscription) -> Result<Stat
                 at_end: None,
                 ..trial.clone()
             }),
-            Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => return Err(nothing),
+            Some(
+                AtPeriodEnd::Pause { .. }
+                | AtPeriodEnd::ChangePlan { .. }
+                | AtPeriodEnd::ChangeQuantity { .. },
+            )
+            | None => return Err(nothing),
         },
         State::Active(active) => match active.at_end {
             Some(AtPeriodEnd::Cancel { .. }) => State::Active(super::Active {
                 at_end: None,
                 ..active.clone()
             }),
-            Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => return Err(nothing),
+            Some(
+                AtPeriodEnd::Pause { .. }
+                | AtPeriodEnd::ChangePlan { .. }
+                | AtPeriodEnd::ChangeQuantity { .. },
+            )
+            | None => return Err(nothing),
         },
         State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_) => {
             return Err(nothing);

@@ -9,8 +9,10 @@ use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
 use super::{Subscription, When};
 use crate::audit::{AuditAction, Details};
+use crate::calendar::Period;
 use crate::id::PlanId;
-use crate::invoice::InvoiceKind;
+use crate::invoice::{InvoiceKind, InvoiceLine};
+use crate::payment::{Collection, Debit};
 use crate::plan::{Plan, ProrationRule, TenantProfile};
 
 /// By default what costs more (or the same) over a year begins now, what costs less when the period is over: the
@@ -22,26 +24,12 @@ pub(super) fn change(
     when: Option<When>,
     tenant: &TenantProfile,
 ) -> Result<State, Rejection> {
-    let (at_end, collection) = match &current.state {
-        State::Trial(trial) => (&trial.at_end, None),
-        State::Active(active) => (&active.at_end, active.collection.as_ref()),
-        State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_) => {
-            return Err(draft.missing("a state in which the plan can change"));
-        }
-    };
-    if let Some(collection) = collection {
-        return Err(Rejection::ChargePending {
-            id: current.id,
-            command: draft.command,
-            invoice_id: collection.invoice_id,
-        });
-    }
-    if at_end.is_some() {
-        return Err(Rejection::ChangeScheduled { id: current.id });
-    }
+    unhindered(draft, current)?;
     let target = draft.target(plan_id)?;
     check(current, draft.facts.plan, target)?;
     available(target, tenant, draft.facts.siblings)?;
+    // What could never be billed is refused now, and not when the period is over.
+    target.price.checked_mul(current.quantity)?;
 
     let default = if target.is_cheaper_than(draft.facts.plan) {
         When::AtPeriodEnd
@@ -79,6 +67,29 @@ pub(super) fn change(
     })
 }
 
+/// Refuses a change while an invoice is collected, since what it is worth is not known yet, or while something else is
+/// scheduled.
+pub(super) fn unhindered(draft: &Draft<'_>, current: &Subscription) -> Result<(), Rejection> {
+    let (at_end, collection) = match &current.state {
+        State::Trial(trial) => (&trial.at_end, None),
+        State::Active(active) => (&active.at_end, active.collection.as_ref()),
+        State::Pending(_) | State::Expired(_) | State::Suspended(_) | State::Canceled(_) => {
+            return Err(draft.missing("a state in which it can change"));
+        }
+    };
+    if let Some(collection) = collection {
+        return Err(Rejection::ChargePending {
+            id: current.id,
+            command: draft.command,
+            invoice_id: collection.invoice_id,
+        });
+    }
+    if at_end.is_some() {
+        return Err(Rejection::ChangeScheduled { id: current.id });
+    }
+    Ok(())
+}
+
 pub(super) fn drop_pending(draft: &mut Draft<'_>, current: &Subscription) -> Result<State, Rejection> {
     let nothing = Rejection::NothingScheduled {
         id: current.id,
@@ -106,7 +117,9 @@ pub(super) fn drop_pending(draft: &mut Draft<'_>, current: &Subscription) -> Res
 
 const fn droppable(at_end: Option<&AtPeriodEnd>) -> bool {
     match at_end {
-        Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) => true,
+        Some(
+            AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. },
+        ) => true,
         Some(AtPeriodEnd::Cancel { .. }) | None => false,
     }
 }
@@ -138,12 +151,7 @@ fn check(current: &Subscription, plan: &Plan, target: &Plan) -> Result<(), Rejec
 fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> Result<State, Rejection> {
     let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
     let mut lines = Vec::new();
-    // Without proration the old plan keeps the period, also when its price is due at the end.
-    let served_until = match plan.proration {
-        ProrationRule::None if now > term.period.start => term.period.end,
-        ProrationRule::None | ProrationRule::Second | ProrationRule::Day => now,
-    };
-    lines.extend(draft.arrears_line(plan, term, served_until)?);
+    lines.extend(draft.arrears_at_change(plan, term)?);
     lines.extend(draft.usage_lines(plan, Some(term), now)?);
     let owed = lines.len();
     draft.proration_credits(plan, &term.debits, &mut lines)?;
@@ -164,27 +172,18 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
         };
         draft.proration_charge(target, period, rule)?
     } else {
-        draft.advance_line(period)
+        draft.advance_line(period)?
     };
     let charged = charge.is_some();
     lines.extend(charge);
-    // Where nothing was exchanged, what was paid before still pays for the period.
     let exchanged = credited || charged || !same_interval;
-    let (collection, debits) = match draft.open_invoice(InvoiceKind::PlanChange, period, now, lines)? {
-        Opened::Paid { debits } if exchanged => (None, debits),
-        Opened::Paid { .. } => (None, term.debits.clone()),
-        // Until the change is paid, what was paid before is what can be credited.
-        Opened::Collecting(mut collection) => {
-            if !exchanged {
-                collection.debits.clone_from(&term.debits);
-            }
-            (Some(collection), term.debits.clone())
-        }
-    };
+    let (collection, debits) =
+        draft.open_change(InvoiceKind::PlanChange, period, lines, exchanged, &term.debits)?;
     Ok(State::Active(Active {
         term: Term {
             period,
             plan_since: now,
+            price_since: None,
             debits,
         },
         collection,
@@ -193,6 +192,47 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
 }
 
 impl Draft<'_> {
+    /// What is owed in arrears when something else counts from now on.
+    ///
+    /// Without proration what was in force keeps the period, also when its price is due at the end.
+    pub(super) fn arrears_at_change(
+        &self,
+        plan: &Plan,
+        term: &Term,
+    ) -> Result<Option<InvoiceLine>, Rejection> {
+        let now = self.now();
+        let served_until = match plan.proration {
+            ProrationRule::None if now > term.period.start => term.period.end,
+            ProrationRule::None | ProrationRule::Second | ProrationRule::Day => now,
+        };
+        self.arrears_line(plan, term, served_until)
+    }
+
+    /// Opens the invoice of a change inside a period: how it is collected, and what was paid for the time from now on.
+    ///
+    /// `before` is what was paid so far. Where nothing was exchanged it still pays for the period.
+    pub(super) fn open_change(
+        &mut self,
+        kind: InvoiceKind,
+        period: Period,
+        lines: Vec<InvoiceLine>,
+        exchanged: bool,
+        before: &[Debit],
+    ) -> Result<(Option<Collection>, Vec<Debit>), Rejection> {
+        let now = self.now();
+        Ok(match self.open_invoice(kind, period, now, lines)? {
+            Opened::Paid { debits } if exchanged => (None, debits),
+            Opened::Paid { .. } => (None, before.to_vec()),
+            // Until the change is paid, what was paid before is what can be credited.
+            Opened::Collecting(mut collection) => {
+                if !exchanged {
+                    collection.debits = before.to_vec();
+                }
+                (Some(collection), before.to_vec())
+            }
+        })
+    }
+
     fn schedule(&mut self, plan_id: PlanId) {
         self.record(
             AuditAction::PlanChangeScheduled,

@@ -66,7 +66,15 @@ pub enum Command {
         /// Who asks, for the plan's availability.
         tenant: TenantProfile,
     },
-    /// Takes back a plan change or a pause that was scheduled.
+    /// Takes more or fewer of the plan: seats.
+    ChangeQuantity {
+        /// How many there are to be, at least 1.
+        quantity: u32,
+        /// Now, or when the period is over; by default more now, fewer when the period is over. A trial has nothing that
+        /// was paid for, so there it is now by default either way.
+        when: Option<When>,
+    },
+    /// Takes back a change of plan or quantity, or a pause, that was scheduled.
     DropPendingChange,
     /// Sets or removes the payment method.
     SetPaymentMethod {
@@ -221,6 +229,8 @@ pub enum CommandKind {
     Resume,
     /// See [`Command::ChangePlan`].
     ChangePlan,
+    /// See [`Command::ChangeQuantity`].
+    ChangeQuantity,
     /// See [`Command::DropPendingChange`].
     DropPendingChange,
     /// See [`Command::SetPaymentMethod`].
@@ -243,7 +253,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Advance,
         Self::Renew,
         Self::Cancel,
@@ -253,6 +263,7 @@ impl CommandKind {
         Self::Pause,
         Self::Resume,
         Self::ChangePlan,
+        Self::ChangeQuantity,
         Self::DropPendingChange,
         Self::SetPaymentMethod,
         Self::SetAutoRenew,
@@ -281,7 +292,9 @@ impl CommandKind {
             | Self::GrantCredit
             | Self::VoidCredit => &[Pending, Trial, Active, Expired, Suspended],
             Self::Renew => &[Expired],
-            Self::UndoCancel | Self::ChangePlan | Self::DropPendingChange => &[Trial, Active],
+            Self::UndoCancel | Self::ChangePlan | Self::ChangeQuantity | Self::DropPendingChange => {
+                &[Trial, Active]
+            }
             Self::Suspend => &[Trial, Active, Expired],
             Self::Reactivate | Self::Resume => &[Suspended],
             Self::Pause => &[Active],
@@ -302,6 +315,7 @@ impl CommandKind {
             | Self::Pause
             | Self::Resume
             | Self::ChangePlan
+            | Self::ChangeQuantity
             | Self::DropPendingChange
             | Self::SetPaymentMethod
             | Self::SetAutoRenew
@@ -322,7 +336,8 @@ impl CommandKind {
             | Self::Reactivate
             | Self::Pause
             | Self::Resume
-            | Self::ChangePlan => true,
+            | Self::ChangePlan
+            | Self::ChangeQuantity => true,
             Self::UndoCancel
             | Self::Suspend
             | Self::DropPendingChange
@@ -349,6 +364,7 @@ impl CommandKind {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::ChangePlan => "change_plan",
+            Self::ChangeQuantity => "change_quantity",
             Self::DropPendingChange => "drop_pending_change",
             Self::SetPaymentMethod => "set_payment_method",
             Self::SetAutoRenew => "set_auto_renew",
@@ -381,6 +397,7 @@ impl Command {
             Self::Pause { .. } => CommandKind::Pause,
             Self::Resume => CommandKind::Resume,
             Self::ChangePlan { .. } => CommandKind::ChangePlan,
+            Self::ChangeQuantity { .. } => CommandKind::ChangeQuantity,
             Self::DropPendingChange => CommandKind::DropPendingChange,
             Self::SetPaymentMethod { .. } => CommandKind::SetPaymentMethod,
             Self::SetAutoRenew { .. } => CommandKind::SetAutoRenew,

@@ -44,6 +44,9 @@ pub struct Create {
     pub trial: bool,
     /// A coupon to redeem.
     pub coupon: Option<CouponCode>,
+    /// How many of the plan, seats for example; at least 1.
+    #[cfg_attr(feature = "serde", serde(default = "super::one"))]
+    pub quantity: u32,
 }
 
 /// What a shell loads before it asks for a creation.
@@ -70,14 +73,17 @@ pub struct CreateFacts<'a> {
 ///
 /// # Errors
 ///
-/// In order: [`Rejection::AlreadySubscribed`], [`Rejection::PlanUnavailable`], [`Rejection::MeterTaken`],
-/// [`Rejection::PaymentMethodRequired`], then what opening an invoice refuses.
+/// In order: [`Rejection::Quantity`], [`Rejection::AlreadySubscribed`], [`Rejection::PlanUnavailable`],
+/// [`Rejection::MeterTaken`], [`Rejection::PaymentMethodRequired`], then what opening an invoice refuses.
 pub fn create(
     request: &Create,
     facts: &CreateFacts<'_>,
     context: &Context<'_>,
 ) -> Result<Decision, Rejection> {
     let plan = facts.plan;
+    if request.quantity == 0 {
+        return Err(Rejection::Quantity);
+    }
     if let Some(id) = facts.live {
         return Err(Rejection::AlreadySubscribed {
             id,
@@ -99,6 +105,7 @@ pub fn create(
         tenant_id: request.tenant_id,
         product: plan.product.clone(),
         plan_id: plan.id,
+        quantity: request.quantity,
         created_at: now,
         anchor: Anchor {
             at: now,
@@ -138,7 +145,10 @@ pub fn create(
         .id("plan", plan.id.uuid())
         .plain("product", plan.product.as_str())
         .plain("zone", request.zone.name())
-        .flag("auto_renew", request.auto_renew);
+        .flag("auto_renew", request.auto_renew)
+        .number("quantity", request.quantity);
+    // What could never be billed is refused now, and not when the trial is over.
+    plan.price.checked_mul(request.quantity)?;
 
     let state = if let Some(trial) = trial {
         let trial_ends_at = calendar::add_days(now, trial.days, request.zone)?;
@@ -160,7 +170,7 @@ pub fn create(
         draft.record(AuditAction::Created, details);
         draft.redeem_first(request)?;
         let period = draft.next_period()?;
-        let lines: Vec<_> = draft.advance_line(period).into_iter().collect();
+        let lines: Vec<_> = draft.advance_line(period)?.into_iter().collect();
         match plan.activation {
             Activation::Immediate => draft.begin(InvoiceKind::First, period, lines)?,
             Activation::OnPayment { pay_within_hours } => {

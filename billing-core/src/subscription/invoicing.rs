@@ -302,8 +302,8 @@ impl Draft<'_> {
     }
 
     /// Withdraws the open invoice of `collection` and returns the lines that stand all the same: what is owed for what
-    /// was delivered, and credit for paid time that the customer gave up. Not the credit of a plan change: until that
-    /// is paid, the term keeps what the credit was computed from.
+    /// was delivered, and credit for paid time that the customer gave up. Not the credit of a change inside the
+    /// period: until that is paid, the term keeps what the credit was computed from.
     ///
     /// Credit that it had used comes back, and coupons count it no more. Discounts and tax are computed anew on whatever
     /// invoice the lines move to.
@@ -326,7 +326,7 @@ impl Draft<'_> {
         }
         let mut owed = Vec::new();
         for (line, index) in invoice.lines.iter().zip(0_u32..) {
-            let given_up = line.kind == LineKind::ProrationCredit && invoice.kind != InvoiceKind::PlanChange;
+            let given_up = line.kind == LineKind::ProrationCredit && !invoice.kind.exchanges_time();
             if line.kind.stays_owed() || given_up {
                 let source = Some(LineRef {
                     invoice_id: invoice.id,

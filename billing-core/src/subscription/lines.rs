@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -28,23 +30,30 @@ impl Draft<'_> {
         proration::left(period, at, plan.proration, self.next.anchor.zone)
     }
 
+    /// The recurring price of `plan` at the quantity in force.
+    fn recurring(&self, plan: &Plan) -> Result<Recurring, Rejection> {
+        let quantity = self.next.quantity;
+        let amount = plan.price.checked_mul(quantity)?;
+        Ok(Recurring {
+            price: plan.price,
+            quantity,
+            amount,
+        })
+    }
+
     /// The price of a period that begins, if the plan bills in advance and has a price.
-    pub(super) fn advance_line(&self, period: Period) -> Option<InvoiceLine> {
+    pub(super) fn advance_line(&self, period: Period) -> Result<Option<InvoiceLine>, Rejection> {
         let plan = self.plan;
-        match plan.timing {
+        Ok(match plan.timing {
             BillingTiming::InArrears => None,
             BillingTiming::InAdvance if plan.price.is_zero() => None,
             BillingTiming::InAdvance => {
-                let explanation = explain(format_args!("{} for {}", plan.price, plan.interval));
-                Some(price_line(
-                    LineKind::RecurringInAdvance,
-                    plan,
-                    period,
-                    plan.price,
-                    explanation,
-                ))
+                let recurring = self.recurring(plan)?;
+                let explanation = explain(format_args!("{recurring} for {}", plan.interval));
+                let kind = LineKind::RecurringInAdvance;
+                Some(recurring.line(kind, plan, period, recurring.amount, explanation))
             }
-        }
+        })
     }
 
     /// What a plan in arrears costs from the last change, or the start of the term, until `until`.
@@ -60,33 +69,30 @@ impl Draft<'_> {
         }
         let whole = term.period;
         let until = until.clamp(whole.start, whole.end);
-        let Ok(period) = Period::new(term.plan_since, until) else {
+        let since = term.owed_since();
+        let Ok(period) = Period::new(since, until) else {
             return Ok(None);
         };
         // Used is what was left at the change minus what is left now: exact parts of the whole period. Without
         // proration only a period that was served to its end is due.
-        let at_start = self.left(whole, term.plan_since, plan);
+        let at_start = self.left(whole, since, plan);
         let used = match plan.proration {
             ProrationRule::Second | ProrationRule::Day => at_start.without(self.left(whole, until, plan)),
             ProrationRule::None if until >= whole.end => at_start,
             ProrationRule::None => at_start.without(at_start),
         };
-        let amount = used.of(plan.price, plan.rounding)?;
+        let recurring = self.recurring(plan)?;
+        let amount = used.of(recurring.amount, plan.rounding)?;
         if amount.is_zero() {
             return Ok(None);
         }
         let explanation = if used.part == used.whole {
-            explain(format_args!("{} for {}", plan.price, plan.interval))
+            explain(format_args!("{recurring} for {}", plan.interval))
         } else {
-            explain(format_args!("{} x {used}", plan.price))
+            explain(format_args!("{recurring} x {used}"))
         };
-        Ok(Some(price_line(
-            LineKind::RecurringInArrears,
-            plan,
-            period,
-            amount,
-            explanation,
-        )))
+        let kind = LineKind::RecurringInArrears;
+        Ok(Some(recurring.line(kind, plan, period, amount, explanation)))
     }
 
     /// The price of what is left of `period` from now on, by `rule`.
@@ -102,21 +108,17 @@ impl Draft<'_> {
         }
         let now = self.now();
         let left = proration::left(period, now, rule, self.next.anchor.zone);
-        let amount = left.of(plan.price, plan.rounding)?;
+        let recurring = self.recurring(plan)?;
+        let amount = left.of(recurring.amount, plan.rounding)?;
         let Ok(rest) = Period::new(now, period.end) else {
             return Ok(None);
         };
         if amount.is_zero() {
             return Ok(None);
         }
-        let explanation = explain(format_args!("{} x {left}", plan.price));
-        Ok(Some(price_line(
-            LineKind::ProrationCharge,
-            plan,
-            rest,
-            amount,
-            explanation,
-        )))
+        let explanation = explain(format_args!("{recurring} x {left}"));
+        let kind = LineKind::ProrationCharge;
+        Ok(Some(recurring.line(kind, plan, rest, amount, explanation)))
     }
 
     /// Adds what was paid for time after now and is not used, one line per debit; negative.
@@ -136,16 +138,18 @@ impl Draft<'_> {
             if unused.is_zero() {
                 continue;
             }
-            let explanation = explain(format_args!("unused {} x {left}", debit.amount));
-            let mut line = price_line(
-                LineKind::ProrationCredit,
-                plan,
-                rest,
-                unused.checked_neg()?,
-                explanation,
-            );
-            line.source = Some(debit.source);
-            lines.push(line);
+            lines.push(InvoiceLine {
+                kind: LineKind::ProrationCredit,
+                plan_id: plan.id,
+                meter: None,
+                cell: None,
+                period: rest,
+                quantity: Decimal::ONE,
+                unit_price: Some(debit.amount.to_decimal()),
+                amount: unused.checked_neg()?,
+                explanation: explain(format_args!("unused {} x {left}", debit.amount)),
+                source: Some(debit.source),
+            });
         }
         Ok(())
     }
@@ -357,24 +361,47 @@ fn usage_line(
     }
 }
 
-#[inline]
-fn price_line(
-    kind: LineKind,
-    plan: &Plan,
-    period: Period,
+/// A plan's price and how many times it is due.
+#[derive(Clone, Copy, Debug)]
+struct Recurring {
+    price: Money,
+    quantity: u32,
+    /// The product.
     amount: Money,
-    explanation: alloc::string::String,
-) -> InvoiceLine {
-    InvoiceLine {
-        kind,
-        plan_id: plan.id,
-        meter: None,
-        cell: None,
-        period,
-        quantity: Decimal::ONE,
-        unit_price: Some(plan.price.to_decimal()),
-        amount,
-        explanation,
-        source: None,
+}
+
+impl Recurring {
+    #[inline]
+    fn line(
+        self,
+        kind: LineKind,
+        plan: &Plan,
+        period: Period,
+        amount: Money,
+        explanation: String,
+    ) -> InvoiceLine {
+        InvoiceLine {
+            kind,
+            plan_id: plan.id,
+            meter: None,
+            cell: None,
+            period,
+            quantity: self.quantity.into(),
+            unit_price: Some(self.price.to_decimal()),
+            amount,
+            explanation,
+            source: None,
+        }
+    }
+}
+
+/// The product as a customer would write it: `5 x 29.00 USD`, or `29.00 USD` for one.
+impl fmt::Display for Recurring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quantity != 1 {
+            f.write_str(itoa::Buffer::new().format(self.quantity))?;
+            f.write_str(" x ")?;
+        }
+        self.price.fmt(f)
     }
 }

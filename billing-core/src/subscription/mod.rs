@@ -15,7 +15,7 @@
 //! | trial | trial over, otherwise | by the plan: expired without access, canceled, or moved to a named plan |
 //! | active | period over, cancel at period end | canceled |
 //! | active | period over, pause at period end | suspended (paused) |
-//! | active | period over, auto-renew | active, *renewing*; a due plan change is applied first |
+//! | active | period over, auto-renew | active, *renewing*; a due change of plan or quantity is applied first |
 //! | active | period over, no auto-renew | expired, in grace |
 //! | renewing | payment settled | active |
 //! | renewing | payment failed | expired, in grace, dunning begins; suspended when no retry is left |
@@ -28,6 +28,7 @@
 //! | suspended, paused | resume, or the resume date | active, a new period |
 //! | any but canceled | cancel now / at period end | canceled / flagged |
 //! | active, trial | change plan now / at period end | same state, new plan, prorated when now / flagged |
+//! | active, trial | change quantity now / at period end | same state, new quantity, prorated when now / flagged |
 //! | active, trial, expired | suspend | suspended |
 //! | active | pause now / at period end | suspended (paused) / flagged |
 //! | any but canceled | redeem coupon, grant credit, void credit | same state |
@@ -52,6 +53,7 @@ mod decision;
 mod invoicing;
 mod lines;
 mod pause;
+mod quantity;
 mod rejection;
 mod renewal;
 mod settlement;
@@ -104,6 +106,10 @@ pub struct Subscription {
     pub product: ProductCode,
     /// The version of the plan in force.
     pub plan_id: PlanId,
+    /// How many of the plan, seats for example; at least 1. The recurring price is the plan's, times this. Usage, limits
+    /// and features do not depend on it.
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
+    pub quantity: u32,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// Where its periods are counted from, in its billing zone.
@@ -141,6 +147,12 @@ pub struct Subscription {
     pub version: u64,
     /// Where it stands.
     pub state: State,
+}
+
+/// The quantity of a subscription that was stored before there were quantities.
+#[cfg(feature = "serde")]
+const fn one() -> u32 {
+    1
 }
 
 /// What access needs to know of a plan after paid time is over.
@@ -253,7 +265,10 @@ impl Subscription {
     pub const fn scheduled_plan(&self) -> Option<PlanId> {
         match self.state.at_end() {
             Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
-            Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) | None => None,
+            Some(
+                AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangeQuantity { .. },
+            )
+            | None => None,
         }
     }
 
@@ -324,7 +339,8 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
     });
     let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
         Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
-        Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) | None => None,
+        Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangeQuantity { .. })
+        | None => None,
     };
     let target = match (command, &current.state) {
         (Command::ChangePlan { plan_id, .. }, _) => Some(*plan_id),
@@ -482,6 +498,7 @@ fn next_state(draft: &mut Draft<'_>, current: &Subscription, command: &Command) 
             when,
             tenant,
         } => change::change(draft, current, *plan_id, *when, tenant),
+        Command::ChangeQuantity { quantity, when } => quantity::change(draft, current, *quantity, *when),
         Command::DropPendingChange => change::drop_pending(draft, current),
         Command::SetPaymentMethod { payment_method } => {
             draft.next.payment_method = *payment_method;
@@ -560,6 +577,7 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
                 PaymentOutcome::Settled { .. } | PaymentOutcome::Failed { .. } => Ok(()),
             }
         }
+        Command::ChangeQuantity { quantity: 0, .. } => Err(Rejection::Quantity),
         // At the end of the period it is checked where that end is known.
         Command::Pause {
             when: When::Now,
@@ -576,6 +594,7 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
         | Command::Pause { .. }
         | Command::Resume
         | Command::ChangePlan { .. }
+        | Command::ChangeQuantity { .. }
         | Command::DropPendingChange
         | Command::SetPaymentMethod { .. }
         | Command::SetAutoRenew { .. }

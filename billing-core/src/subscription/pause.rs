@@ -138,7 +138,7 @@ pub(super) fn resumed(
             AuditAction::Resumed,
             Details::new().time("period_end", period.end),
         );
-        if let Some(line) = draft.advance_line(period) {
+        if let Some(line) = draft.advance_line(period)? {
             lines.insert(0, line);
         }
         return draft.begin(InvoiceKind::Restart, period, lines);
@@ -165,6 +165,7 @@ pub(super) fn resumed(
         term: Term {
             period,
             plan_since: at,
+            price_since: None,
             debits,
         },
         collection,

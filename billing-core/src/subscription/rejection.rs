@@ -36,6 +36,9 @@ pub enum Rejection {
         /// How many came.
         found: usize,
     },
+    /// The quantity is 0.
+    #[error("expected a quantity of at least 1, got 0")]
+    Quantity,
     /// A pause would resume before it has begun.
     #[error("cannot resume at {resume_at}, the pause begins at {pause_at}")]
     ResumeTooEarly {
@@ -128,6 +131,12 @@ pub enum Rejection {
     SamePlan {
         /// The plan.
         plan_id: PlanId,
+    },
+    /// The quantity is the one in force.
+    #[error("subscription has a quantity of {quantity} already")]
+    SameQuantity {
+        /// The quantity.
+        quantity: u32,
     },
     /// The plan is of another product line.
     #[error("plan `{plan_id}` is of product `{found}`, expected `{expected}`")]

@@ -155,6 +155,7 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
             let target = draft.target(*plan_id)?;
             draft.change_plan_to(target);
         }
+        Some(AtPeriodEnd::ChangeQuantity { quantity }) => draft.change_quantity_to(*quantity),
         Some(AtPeriodEnd::Pause { .. }) | None => {}
     }
     match otherwise {
@@ -190,7 +191,7 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
         AuditAction::TrialConverted,
         Details::new().time("period_end", period.end),
     );
-    let lines: Vec<_> = draft.advance_line(period).into_iter().collect();
+    let lines: Vec<_> = draft.advance_line(period)?.into_iter().collect();
     draft.begin(InvoiceKind::First, period, lines)
 }
 
@@ -222,7 +223,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
                 },
             }));
         }
-        Some(AtPeriodEnd::ChangePlan { .. }) | None => {}
+        Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => {}
     }
     if !draft.next.auto_renew {
         let opened = draft.open_invoice(InvoiceKind::Closing, term.period, end, lines)?;
@@ -242,6 +243,9 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
         }
         draft.change_plan_to(target);
     }
+    if let Some(AtPeriodEnd::ChangeQuantity { quantity }) = at_end {
+        draft.change_quantity_to(*quantity);
+    }
     let period = draft.next_period()?;
     draft.record(
         AuditAction::Renewed,
@@ -249,7 +253,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
             .time("period_start", period.start)
             .time("period_end", period.end),
     );
-    if let Some(line) = draft.advance_line(period) {
+    if let Some(line) = draft.advance_line(period)? {
         lines.insert(0, line);
     }
     draft.begin(InvoiceKind::Renewal, period, lines)
@@ -286,6 +290,9 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
         }
         draft.change_plan_to(target);
     }
+    if let Some(AtPeriodEnd::ChangeQuantity { quantity }) = &expired.at_end {
+        draft.change_quantity_to(*quantity);
+    }
     let now = draft.now();
     if now >= expired.grace_ends_at {
         draft.anchor_at(now);
@@ -295,7 +302,7 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
         ExpiredCause::TrialEnded => InvoiceKind::First,
         ExpiredCause::NotRenewed | ExpiredCause::PaymentFailed => InvoiceKind::Renewal,
     };
-    if let Some(line) = draft.advance_line(period) {
+    if let Some(line) = draft.advance_line(period)? {
         lines.insert(0, line);
     }
     draft.record(
@@ -311,6 +318,7 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
             resumes: Some(Term {
                 period,
                 plan_since: period.start,
+                price_since: None,
                 debits: Vec::new(),
             }),
             collection: Some(collection),
@@ -352,6 +360,7 @@ impl<'a> Draft<'a> {
                 term: Term {
                     period,
                     plan_since: period.start,
+                    price_since: None,
                     debits: Vec::new(),
                 },
                 collection: Some(collection),
@@ -366,6 +375,7 @@ impl<'a> Draft<'a> {
             term: Term {
                 period,
                 plan_since: period.start,
+                price_since: None,
                 debits,
             },
             collection: None,

@@ -53,7 +53,12 @@ impl Subscription {
             State::Trial(trial) if now < trial.trial_ends_at => Standing::Current,
             State::Trial(trial) => match &trial.at_end {
                 Some(AtPeriodEnd::Cancel { .. }) => Standing::Lapsed,
-                Some(AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. }) | None => {
+                Some(
+                    AtPeriodEnd::Pause { .. }
+                    | AtPeriodEnd::ChangePlan { .. }
+                    | AtPeriodEnd::ChangeQuantity { .. },
+                )
+                | None => {
                     if self.pays_after_trial() {
                         Standing::Renewing
                     } else {
@@ -70,11 +75,12 @@ impl Subscription {
                     resume_at: Some(resume_at),
                 }) if *resume_at <= now => Standing::Renewing,
                 Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) => Standing::Lapsed,
-                Some(AtPeriodEnd::ChangePlan { .. }) | None if active.collection.is_some() => {
+                Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None
+                    if active.collection.is_some() || self.auto_renew =>
+                {
                     Standing::Renewing
                 }
-                Some(AtPeriodEnd::ChangePlan { .. }) | None if self.auto_renew => Standing::Renewing,
-                Some(AtPeriodEnd::ChangePlan { .. }) | None => {
+                Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => {
                     match self.access.ends(active.term.period.end, &self.anchor) {
                         Ok((grace_ends_at, restricted_ends_at)) => {
                             after_paid_time(now, grace_ends_at, restricted_ends_at)

@@ -141,11 +141,20 @@ pub struct Term {
     pub period: Period,
     /// Since when the plan has been in force in this period: its start, or the last change.
     pub plan_since: DateTime<Utc>,
+    /// Since when its price counts at the quantity in force: the last change of the quantity, if there was one since
+    /// the plan is in force. Usage goes by `plan_since`: tiers and allowances of the period go on.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub price_since: Option<DateTime<Utc>>,
     /// What was paid for time of this period; what a credit for unused time is computed from.
     pub debits: Vec<Debit>,
 }
 
 impl Term {
+    /// Since when a price in arrears is owed by what is in force now.
+    pub(super) fn owed_since(&self) -> DateTime<Utc> {
+        self.price_since.unwrap_or(self.plan_since)
+    }
+
     /// What of it a billed window keeps.
     pub(crate) const fn window_term(&self) -> WindowTerm {
         WindowTerm {
@@ -181,6 +190,11 @@ pub enum AtPeriodEnd {
     ChangePlan {
         /// The version of the plan.
         plan_id: PlanId,
+    },
+    /// It is renewed in another quantity.
+    ChangeQuantity {
+        /// How many.
+        quantity: u32,
     },
 }
 

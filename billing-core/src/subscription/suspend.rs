@@ -89,14 +89,14 @@ fn keeps(active: &Active, now: DateTime<Utc>) -> bool {
     let ends = match &active.at_end {
         Some(AtPeriodEnd::Cancel { .. }) => true,
         Some(AtPeriodEnd::Pause { resume_at }) => resume_at.is_none_or(|resume_at| now < resume_at),
-        Some(AtPeriodEnd::ChangePlan { .. }) | None => false,
+        Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => false,
     };
     now < active.term.period.end || active.collection.is_some() || ends
 }
 
 /// Begins a new period now: what was to come of an open invoice is withdrawn, what is owed of it moves along, and paid
-/// time that was not used is credited. A plan change that was scheduled is applied first, a cancellation stays
-/// scheduled.
+/// time that was not used is credited. A change of plan or quantity that was scheduled is applied first, a
+/// cancellation stays scheduled.
 ///
 /// `held` is the term, if there was one, and until when it was served, if it was paid for.
 fn restart(
@@ -121,12 +121,16 @@ fn restart(
             draft.change_plan_to(target);
             None
         }
+        Some(AtPeriodEnd::ChangeQuantity { quantity }) => {
+            draft.change_quantity_to(*quantity);
+            None
+        }
         Some(AtPeriodEnd::Cancel { .. }) => at_end.cloned(),
         Some(AtPeriodEnd::Pause { .. }) | None => None,
     };
     draft.anchor_at(now);
     let period = draft.next_period()?;
-    if let Some(line) = draft.advance_line(period) {
+    if let Some(line) = draft.advance_line(period)? {
         lines.insert(0, line);
     }
     Ok(match draft.begin(InvoiceKind::Restart, period, lines)? {

@@ -41,6 +41,11 @@ fn a_repeated_command_has_the_same_answer_and_changes_nothing() {
                 tenant: TenantProfile::default(),
             },
             Command::DropPendingChange,
+            Command::ChangeQuantity {
+                quantity: 5,
+                when: Some(When::AtPeriodEnd),
+            },
+            Command::DropPendingChange,
             Command::Cancel {
                 when: When::AtPeriodEnd,
                 reason: "too dear".into(),
@@ -548,6 +553,63 @@ fn a_step_that_cannot_be_decided_keeps_nobody_from_suspending() {
             .unwrap();
         assert_eq!(receipt.status(), Status::Suspended);
     });
+}
+
+#[test]
+fn seats_are_bought_added_and_given_up() {
+    on_each_store(async |bench| {
+        let plan = bench.plan("pro", |_| {}).await;
+        let new = NewSubscription {
+            quantity: 5,
+            ..NewSubscription::new(tenant_id(1), plan.id)
+        };
+        let billing = &bench.billing;
+        let id = billing.create(&request("create"), &new).await.unwrap().id();
+        bench.pay(id).await;
+        bench.clock.set(at("2026-01-11"));
+        let more = billing
+            .change_quantity(&request("more"), id, 8, None)
+            .await
+            .unwrap();
+        assert_eq!(more.subscription.quantity, 8);
+        let refused = billing.change_quantity(&request("none"), id, 0, None).await;
+        assert_eq!(refused, Err(Error::Rejected(Rejection::Quantity)));
+        bench.pay(id).await;
+        let fewer = billing
+            .change_quantity(&request("fewer"), id, 3, None)
+            .await
+            .unwrap();
+        assert_eq!((fewer.subscription.quantity, fewer.invoices), (8, vec![]));
+        // What was scheduled is in force before the command that finds it due.
+        bench.clock.set(at("2026-02-02"));
+        let after = billing.set_auto_renew(&request("off"), id, false).await.unwrap();
+        assert_eq!(after.subscription.quantity, 3);
+        let explained: Vec<_> = bench
+            .invoices(id)
+            .await
+            .iter()
+            .flat_map(|invoice| &invoice.lines)
+            .map(|line| line.explanation.clone())
+            .collect();
+        assert_eq!(
+            explained,
+            [
+                "5 x 10.00 USD for every month",
+                "unused 50.00 USD x 1814400 s / 2678400 s",
+                "8 x 10.00 USD x 1814400 s / 2678400 s",
+                "3 x 10.00 USD for every month"
+            ]
+        );
+    });
+}
+
+/// A host that repeats a request after an upgrade of this crate must not be told that it asked for something else.
+#[test]
+fn a_request_for_one_is_written_as_before_there_were_quantities() {
+    let one = NewSubscription::new(tenant_id(1), billing::core::id::PlanId::new(Uuid::from_u128(1)));
+    let json = serde_json::to_string(&one).unwrap();
+    assert!(!json.contains("quantity"), "{json}");
+    assert_eq!(serde_json::from_str::<NewSubscription>(&json).unwrap(), one);
 }
 
 #[test]

@@ -324,6 +324,14 @@ fn every_command_does_what_its_quote_says() {
             unused: UnusedOnPause::Credit,
         },
         Command::SetAutoRenew { auto_renew: false },
+        Command::ChangeQuantity {
+            quantity: 5,
+            when: None,
+        },
+        Command::ChangeQuantity {
+            quantity: 5,
+            when: Some(When::AtPeriodEnd),
+        },
         Command::Advance,
     ];
     for command in commands {
@@ -341,6 +349,7 @@ fn every_command_does_what_its_quote_says() {
                 shown(&quoted.invoices),
                 "{command:?}"
             );
+            assert_eq!(receipt.subscription.quantity, quoted.subscription.quantity);
             assert_eq!(receipt.subscription.credit, quoted.subscription.credit);
             assert_eq!(receipt.subscription.next_due(), quoted.subscription.next_due());
         });

@@ -404,6 +404,7 @@ pub fn an_invoice_number_is_given_once(store: &dyn Store) {
             InvoiceKind::Renewal,
             InvoiceKind::Restart,
             InvoiceKind::PlanChange,
+            InvoiceKind::QuantityChange,
             InvoiceKind::Closing,
         ],
     );
@@ -447,11 +448,12 @@ pub fn a_period_is_bought_once(store: &dyn Store) {
     check_refused(&kit, &open(InvoiceKind::Renewal, 2, start()), &exists(2));
     // What buys no period may begin when one does.
     assert_eq!(kit.commit(open(InvoiceKind::PlanChange, 2, start())), Ok(()));
-    assert_eq!(kit.commit(open(InvoiceKind::Closing, 3, start())), Ok(()));
+    assert_eq!(kit.commit(open(InvoiceKind::QuantityChange, 3, start())), Ok(()));
+    assert_eq!(kit.commit(open(InvoiceKind::Closing, 4, start())), Ok(()));
     // One microsecond later is another period.
     let later = start() + chrono::TimeDelta::microseconds(1);
-    assert_eq!(kit.commit(open(InvoiceKind::Renewal, 4, later)), Ok(()));
-    check_refused(&kit, &open(InvoiceKind::First, 5, later), &exists(5));
+    assert_eq!(kit.commit(open(InvoiceKind::Renewal, 5, later)), Ok(()));
+    check_refused(&kit, &open(InvoiceKind::First, 6, later), &exists(6));
     // Another subscription buys its own.
     kit.subscribe(tenant(2), &plan);
 }

@@ -107,6 +107,7 @@ fn invoices() {
         InvoiceKind::Renewal,
         InvoiceKind::Restart,
         InvoiceKind::PlanChange,
+        InvoiceKind::QuantityChange,
         InvoiceKind::Closing,
     ];
     golden("invoice_kind", &kinds.map(|kind| (kind.code(), kind)));
@@ -212,6 +213,8 @@ fn audit() {
         AuditAction::Resumed,
         AuditAction::PlanChangeScheduled,
         AuditAction::PlanChanged,
+        AuditAction::QuantityChangeScheduled,
+        AuditAction::QuantityChanged,
         AuditAction::PendingChangeDropped,
         AuditAction::PaymentMethodSet,
         AuditAction::AutoRenewSet,

@@ -115,6 +115,20 @@ fn commands() {
                 tenant: profile(),
             },
         ),
+        (
+            "change_quantity",
+            Command::ChangeQuantity {
+                quantity: 5,
+                when: None,
+            },
+        ),
+        (
+            "change_quantity_at_period_end",
+            Command::ChangeQuantity {
+                quantity: 1,
+                when: Some(When::AtPeriodEnd),
+            },
+        ),
         ("drop_pending_change", Command::DropPendingChange),
         (
             "set_payment_method",
@@ -210,6 +224,7 @@ fn commands() {
         payment_method: Some(method),
         auto_renew: false,
         trial: false,
+        quantity: 5,
         ..plain.clone()
     };
     strict("create", &[("plain", plain), ("full", full)], &[]);
@@ -232,6 +247,7 @@ fn parts_of_a_state() {
             },
         ),
         ("change_plan", AtPeriodEnd::ChangePlan { plan_id: plan_id(2) }),
+        ("change_quantity", AtPeriodEnd::ChangeQuantity { quantity: 5 }),
     ];
     strict("at_period_end", &at_end, &[]);
     let causes = [

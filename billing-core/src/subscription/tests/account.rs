@@ -393,6 +393,7 @@ impl Account {
         self.check_effects(&before);
         self.check_usage(&before, decision.billed);
         self.check_invoices();
+        self.check_quantity(&before);
         self.check_cash();
         self.check_credit();
         self.check_time_is_sold_once();

@@ -137,6 +137,7 @@ fn then(at_end: Option<&AtPeriodEnd>) -> String {
         None => String::new(),
         Some(AtPeriodEnd::Cancel { .. }) => ", then canceled".into(),
         Some(AtPeriodEnd::Pause { .. }) => ", then paused".into(),
+        Some(AtPeriodEnd::ChangeQuantity { quantity }) => format!(", then {quantity} seats"),
         Some(AtPeriodEnd::ChangePlan { plan_id }) => format!(", then on {}", plan_id.uuid().as_u128()),
     }
 }

@@ -55,6 +55,9 @@ fn commands(account: &Account, now: DateTime<Utc>) -> Vec<Command> {
         for plan_id in [BASIC, PRO, YEARLY, FREE, ARREARS, UNPRORATED] {
             commands.push(change(plan_id, when));
         }
+        for quantity in [1, 3, 8] {
+            commands.push(seats(quantity, when));
+        }
     }
     if let Some(invoice) = account.open().or(account.invoices.last()) {
         commands.push(account.settlement_of(invoice.id, now));

@@ -202,6 +202,7 @@ pub(super) fn request() -> Create {
         auto_renew: true,
         trial: true,
         coupon: None,
+        quantity: 1,
     }
 }
 
@@ -224,6 +225,13 @@ pub(super) fn pause(when: When, resume_at: Option<&str>, unused: UnusedOnPause) 
         when,
         resume_at: resume_at.map(at),
         unused,
+    }
+}
+
+pub(super) fn seats(quantity: u32, when: impl Into<Option<When>>) -> Command {
+    Command::ChangeQuantity {
+        quantity,
+        when: when.into(),
     }
 }
 

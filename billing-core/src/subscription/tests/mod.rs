@@ -10,6 +10,7 @@ mod kit;
 mod money;
 mod periods;
 mod promises;
+mod quantity;
 mod random;
 mod refusals;
 mod scenes;

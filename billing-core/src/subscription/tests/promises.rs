@@ -194,6 +194,32 @@ impl Account {
         }
     }
 
+    /// A recurring price is that of one times the quantity in force; what was served before a change is owed in the
+    /// quantity of before.
+    #[track_caller]
+    pub(super) fn check_quantity(&self, before: &Subscription) {
+        assert!(self.sub.quantity >= 1);
+        let fresh = self
+            .invoices
+            .last()
+            .filter(|invoice| invoice.number > before.invoices);
+        let lines = fresh.into_iter().flat_map(|invoice| &invoice.lines);
+        for line in lines.filter(|line| line.source.is_none()) {
+            let (quantity, is_whole) = match line.kind {
+                LineKind::RecurringInAdvance => (self.sub.quantity, true),
+                LineKind::ProrationCharge => (self.sub.quantity, false),
+                LineKind::RecurringInArrears => (before.quantity, false),
+                _ => continue,
+            };
+            assert_eq!(line.quantity, quantity.into(), "{line:?}");
+            let price = self.plans[&line.plan_id].price;
+            assert_eq!(line.unit_price, Some(price.to_decimal()));
+            let whole = price.minor * i64::from(quantity);
+            assert!(0 < line.amount.minor && line.amount.minor <= whole, "{line:?}");
+            assert!(!is_whole || line.amount.minor == whole, "{line:?}");
+        }
+    }
+
     /// What came in, less what went back, is what paid invoices say.
     #[track_caller]
     pub(super) fn check_cash(&self) {

@@ -131,6 +131,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(code, quantity, hours_ago)| Step::Use { code, quantity, hours_ago }),
         4 => (select(&PLANS[..]), proptest::option::of(when()))
             .prop_map(|(plan_id, when)| Step::Command(change(plan_id, when))),
+        4 => (1_u32..10, proptest::option::of(when()))
+            .prop_map(|(quantity, when)| Step::Command(seats(quantity, when))),
         7 => plain.prop_map(Step::Command),
         1 => (when(), on_cancel).prop_map(|(when, unused)| Step::Command(cancel(when, unused))),
         2 => (when(), on_pause()).prop_map(|(when, unused)| Step::Command(pause(when, None, unused))),
@@ -173,8 +175,9 @@ fn start() -> impl Strategy<Value = (PlanId, &'static str, Create)> {
         select(month_ends.to_vec()),
         proptest::bool::weighted(0.8),
         proptest::bool::weighted(0.8),
+        select(vec![1_u32, 1, 1, 5]),
     )
-        .prop_map(|(plan_id, now, zone, month_end, card, auto_renew)| {
+        .prop_map(|(plan_id, now, zone, month_end, card, auto_renew, quantity)| {
             let payment_method = card.then_some(CARD);
             (
                 plan_id,
@@ -184,6 +187,7 @@ fn start() -> impl Strategy<Value = (PlanId, &'static str, Create)> {
                     month_end,
                     payment_method,
                     auto_renew,
+                    quantity,
                     ..request()
                 },
             )

@@ -83,6 +83,16 @@ fn each_refusal_says_what_was_tried_and_what_is_expected() {
     }
     check(
         "active",
+        &seats(0, None),
+        "expected a quantity of at least 1, got 0",
+    );
+    check(
+        "active",
+        &seats(1, When::AtPeriodEnd),
+        "subscription has a quantity of 1 already",
+    );
+    check(
+        "active",
         &pause(When::Now, Some("2026-03-11T00:00:00Z"), UnusedOnPause::Credit),
         "cannot resume at 2026-03-11 00:00:00 UTC, the pause begins at 2026-03-11 00:00:00 UTC",
     );
@@ -144,6 +154,7 @@ fn each_refusal_says_what_was_tried_and_what_is_expected() {
         )
     };
     check("renewing", &change(PRO, None), &pending("change_plan", 2));
+    check("renewing", &seats(2, None), &pending("change_quantity", 2));
     check(
         "renewing",
         &pause(When::Now, None, UnusedOnPause::Carry),
@@ -153,6 +164,9 @@ fn each_refusal_says_what_was_tried_and_what_is_expected() {
     let scheduled =
         format!("subscription `{SUB}` has a change scheduled for the end of its period, drop it first");
     check("active, change at its end", &change(PRO, None), &scheduled);
+    check("active, change at its end", &seats(2, None), &scheduled);
+    check("five seats, fewer at its end", &seats(2, None), &scheduled);
+    check("five seats, fewer at its end", &change(PRO, None), &scheduled);
     check(
         "active, change at its end",
         &pause(When::Now, None, UnusedOnPause::Carry),
@@ -378,6 +392,27 @@ fn of_several_refusals_the_first_listed_is_given() {
                      `00000000-0000-0000-0000-000000000002` is being collected"
         .replace("{SUB}", SUB);
     check("renewing, cancel at its end", &change(BASIC, None), &collected);
+    // The quantity: its field, the state, the charge, what is scheduled, then that it is the same.
+    check(
+        canceled,
+        &seats(0, None),
+        "expected a quantity of at least 1, got 0",
+    );
+    check(
+        canceled,
+        &seats(1, None),
+        &format!("cannot change_quantity subscription `{SUB}`: it is canceled, expected trial or active"),
+    );
+    check(
+        "renewing, cancel at its end",
+        &seats(1, None),
+        &collected.replace("change_plan", "change_quantity"),
+    );
+    check(
+        "active, cancel at its end",
+        &seats(1, None),
+        &format!("subscription `{SUB}` has a change scheduled for the end of its period, drop it first"),
+    );
     check(
         "active, cancel at its end",
         &change(BASIC, None),
@@ -435,7 +470,7 @@ fn a_plan_is_refused_for_itself_its_product_its_currency_then_its_availability_t
 }
 
 #[test]
-fn a_creation_is_refused_for_what_is_live_the_plan_the_meters_then_the_payment_method() {
+fn a_creation_is_refused_for_its_quantity_what_is_live_the_plan_the_meters_then_the_payment_method() {
     let other = SubscriptionId::new(Uuid::from_u128(77));
     let mut plan = catalog()[&TRIAL].clone();
     plan.trial.as_mut().unwrap().payment_method_required = true;
@@ -467,6 +502,14 @@ fn a_creation_is_refused_for_what_is_live_the_plan_the_meters_then_the_payment_m
             .map(|decision| decision.next.status())
             .map_err(|error| error.to_string())
     };
+    let none = Create {
+        quantity: 0,
+        ..request.clone()
+    };
+    assert_eq!(
+        ask(&none, &closed, Some(other), &sibling, false),
+        Err("expected a quantity of at least 1, got 0".into())
+    );
     assert_eq!(
         ask(&request, &closed, Some(other), &sibling, false),
         Err(format!(
@@ -512,6 +555,44 @@ fn what_cannot_be_computed_is_refused() {
         account.refused(APRIL, &Command::Advance),
         "amount in USD is too large"
     );
+    // What could never be billed is refused when it is asked for, not when it falls due.
+    let mut plans = (*catalog()).clone();
+    for id in [PRO, BASIC, TRIAL] {
+        plans.get_mut(&id).unwrap().price = usd(i64::MAX / 2);
+    }
+    let plans = std::sync::Arc::new(plans);
+    let too_large = "amount in USD is too large";
+    let at_end = seats(3, When::AtPeriodEnd);
+    let mut trial = Account::with(plans.clone(), TRIAL, MARCH, &request());
+    assert_eq!(trial.refused(MARCH, &at_end), too_large);
+    trial.must(MARCH, &seats(2, None));
+    let mut active = Account::with(plans.clone(), BASIC, MARCH, &request());
+    active.pay(MARCH);
+    assert_eq!(active.refused(MARCH, &at_end), too_large);
+    assert_eq!(active.refused(MARCH, &seats(3, When::Now)), too_large);
+    let context = Context {
+        now: at(MARCH),
+        actor: &Actor::System,
+        ip: None,
+        invoice_id: InvoiceId::new(Uuid::from_u128(1)),
+    };
+    let facts = CreateFacts {
+        plan: &plans[&TRIAL],
+        live: None,
+        trial_used: false,
+        siblings: &[],
+        tax: None,
+        coupon: None,
+    };
+    let three = Create {
+        quantity: 3,
+        ..request()
+    };
+    let created = create(&three, &facts, &context);
+    assert_eq!(created.unwrap_err().to_string(), too_large);
+    let mut free = Account::with(plans.clone(), FREE, MARCH, &three);
+    free.plans = plans;
+    assert_eq!(free.refused(MARCH, &change(PRO, When::AtPeriodEnd)), too_large);
     let far = DateTime::<Utc>::MAX_UTC - TimeDelta::days(1);
     let rejection = scene("active").ask(far, &suspend()).unwrap_err();
     assert!(rejection.to_string().contains("is out of range"), "{rejection}");
@@ -526,11 +607,11 @@ fn the_list_of_what_is_allowed_is_that_of_the_table() {
         (Status::Pending, ""),
         (
             Status::Trial,
-            "undo_cancel change_plan drop_pending_change suspend",
+            "undo_cancel change_plan change_quantity drop_pending_change suspend",
         ),
         (
             Status::Active,
-            "undo_cancel change_plan drop_pending_change suspend pause",
+            "undo_cancel change_plan change_quantity drop_pending_change suspend pause",
         ),
         (Status::Expired, "renew suspend"),
         (Status::Suspended, "reactivate resume"),
@@ -551,7 +632,7 @@ fn the_list_of_what_is_allowed_is_that_of_the_table() {
     }
 }
 
-/// 6 states x 18 commands: refused for its state exactly where [`CommandKind::allowed`] does not list it.
+/// 6 states x 19 commands: refused for its state exactly where [`CommandKind::allowed`] does not list it.
 #[test]
 fn each_command_is_allowed_where_it_is_listed() {
     let mut seen = Vec::new();
@@ -567,6 +648,7 @@ fn each_command_is_allowed_where_it_is_listed() {
             pause(When::Now, None, UnusedOnPause::Credit),
             Command::Resume,
             change(PRO, None),
+            seats(2, None),
             Command::DropPendingChange,
             Command::SetPaymentMethod { payment_method: None },
             Command::SetAutoRenew { auto_renew: true },
@@ -593,7 +675,7 @@ fn each_command_is_allowed_where_it_is_listed() {
     }
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), 6 * 18);
+    assert_eq!(seen.len(), 6 * 19);
 }
 
 #[test]

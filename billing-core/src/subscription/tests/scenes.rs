@@ -73,6 +73,25 @@ fn build() -> Vec<(&'static str, Account)> {
         account.must("2026-03-11T00:00:00Z", &change(PRO, When::Now));
     });
     let now = "2026-03-11T00:00:00Z";
+    let five = Create {
+        quantity: 5,
+        ..request()
+    };
+    let of_five = |plan_id, request: &Create| {
+        let mut account = Account::created(plan_id, MARCH, request);
+        account.record("api", 100, at("2026-03-02T00:00:00Z"));
+        if account.open().is_some() {
+            account.pay(MARCH);
+        }
+        account
+    };
+    let seats_five = of_five(BASIC, &five);
+    let seats_more = then(&seats_five, &|account| {
+        account.must(now, &seats(8, None));
+    });
+    let seats_fewer = then(&seats_five, &|account| {
+        account.must(now, &seats(3, None));
+    });
     let paused = |account: &Account, unused, resume_at| {
         then(account, &|account| {
             account.must(now, &pause(When::Now, resume_at, unused));
@@ -185,6 +204,63 @@ fn build() -> Vec<(&'static str, Account)> {
             "moved to yearly, collecting",
             then(&basic, &|account| {
                 account.must(now, &change(YEARLY, When::Now));
+            }),
+        ),
+        ("five seats", seats_five.clone()),
+        ("five seats, fewer at its end", seats_fewer.clone()),
+        ("five seats, more, collecting", seats_more.clone()),
+        (
+            "five seats, more",
+            then(&seats_more, &|account| {
+                account.pay(now);
+            }),
+        ),
+        (
+            "five seats, more in arrears",
+            then(&of_five(ARREARS, &five), &|account| {
+                account.must(now, &seats(8, None)).pay(now);
+            }),
+        ),
+        ("five seats, not prorated", of_five(UNPRORATED, &five)),
+        ("five seats, trial", Account::created(TRIAL, MARCH, &five)),
+        (
+            "five seats, trial, fewer at its end",
+            then(&Account::created(TRIAL, MARCH, &five), &|account| {
+                account.must(now, &seats(3, When::AtPeriodEnd));
+            }),
+        ),
+        (
+            "five seats, trial, no card, then free, fewer at its end",
+            then(
+                &Account::created(
+                    TRIAL_THEN_FREE,
+                    MARCH,
+                    &Create {
+                        payment_method: None,
+                        ..five.clone()
+                    },
+                ),
+                &|account| {
+                    account.must(now, &seats(3, When::AtPeriodEnd));
+                },
+            ),
+        ),
+        (
+            "five seats, expired, fewer at its end",
+            then(&seats_fewer, &|account| {
+                account
+                    .must(now, &Command::SetAutoRenew { auto_renew: false })
+                    .until(APRIL);
+            }),
+        ),
+        (
+            "five seats, suspended, fewer at its end",
+            suspended(&seats_fewer, now),
+        ),
+        (
+            "five seats, suspended, unpaid more",
+            then(&seats_more, &|account| {
+                account.fail(now, DeclineClass::Stop);
             }),
         ),
         ("renewing", renewing.clone()),

@@ -430,6 +430,132 @@ fn a_plan_changes_now_or_at_the_end_of_the_period() {
 }
 
 #[test]
+fn a_quantity_changes_now_or_at_the_end_of_the_period() {
+    let now = "2026-03-11T00:00:00Z";
+    let five = "five seats";
+    // No usage: its window goes on.
+    let more = check(
+        five,
+        now,
+        &seats(8, None),
+        "active 03-01 to 04-01; 63.00 USD, attempt 1",
+        &[(ProrationCredit, -10_500), (ProrationCharge, 16_800)],
+    );
+    assert_eq!(more.sub.quantity, 8);
+    let mut waits = check(
+        five,
+        now,
+        &seats(3, None),
+        "active 03-01 to 04-01, then 3 seats",
+        &[],
+    );
+    waits.must(now, &Command::DropPendingChange);
+    assert_eq!(
+        (describe(&waits.sub).as_str(), waits.sub.quantity),
+        ("active 03-01 to 04-01", 5)
+    );
+    check(
+        five,
+        now,
+        &seats(3, When::Now),
+        "active 03-01 to 04-01",
+        &[
+            (ProrationCredit, -10_500),
+            (ProrationCharge, 63_00),
+            (CreditCarried, 42_00),
+        ],
+    );
+    check(
+        five,
+        now,
+        &seats(8, When::AtPeriodEnd),
+        "active 03-01 to 04-01, then 8 seats",
+        &[],
+    );
+    // Nothing was paid for a trial, so there is nothing to wait for.
+    for quantity in [3, 8] {
+        let trial = check(
+            "five seats, trial",
+            now,
+            &seats(quantity, None),
+            "trial to 03-15",
+            &[],
+        );
+        assert_eq!(trial.sub.quantity, quantity);
+    }
+    let mut later = check(
+        "trial",
+        now,
+        &seats(8, When::AtPeriodEnd),
+        "trial to 03-15, then 8 seats",
+        &[],
+    );
+    later.must(now, &Command::DropPendingChange);
+    assert_eq!(describe(&later.sub), "trial to 03-15");
+}
+
+#[test]
+fn a_quantity_that_was_scheduled_is_in_force_before_the_next_period_is_billed() {
+    let advance = Command::Advance;
+    let price = [(RecurringInAdvance, 93_00)];
+    let renewed = check(
+        "five seats, fewer at its end",
+        APRIL,
+        &advance,
+        "active 04-01 to 05-01; 93.00 USD, attempt 1",
+        &[(RecurringInAdvance, 93_00), (Usage, 0)],
+    );
+    assert_eq!(renewed.sub.quantity, 3);
+    check(
+        "five seats, trial, fewer at its end",
+        "2026-03-15T00:00:00Z",
+        &advance,
+        "active 03-15 to 04-15; 93.00 USD, attempt 1",
+        &price,
+    );
+    let moved = check(
+        "five seats, trial, no card, then free, fewer at its end",
+        "2026-03-15T00:00:00Z",
+        &advance,
+        "active 03-15 to 04-15",
+        &[],
+    );
+    assert_eq!((moved.sub.plan_id, moved.sub.quantity), (FREE, 3));
+    let expired = "five seats, expired, fewer at its end";
+    assert_eq!(
+        describe(&scene(expired).sub),
+        "expired 04-01 (not renewed), grace to 04-04, then 3 seats"
+    );
+    check(
+        expired,
+        APRIL_2,
+        &Command::Renew,
+        "expired 04-01 (not renewed), grace to 04-04; 93.00 USD, attempt 1",
+        &price,
+    );
+    let back = check(
+        "five seats, suspended, fewer at its end",
+        APRIL_2,
+        &Command::Reactivate,
+        "active 04-02 to 05-02; 93.00 USD, attempt 1",
+        &[(RecurringInAdvance, 93_00), (Usage, 0)],
+    );
+    assert_eq!(back.sub.quantity, 3);
+    // What was wanted before the payment failed is what is wanted afterwards.
+    check(
+        "five seats, suspended, unpaid more",
+        "2026-03-21T00:00:00Z",
+        &Command::Reactivate,
+        "active 03-21 to 04-21; 193.00 USD, attempt 1",
+        &[
+            (RecurringInAdvance, 24_800),
+            (Usage, 0),
+            (ProrationCredit, -55_00),
+        ],
+    );
+}
+
+#[test]
 fn an_operator_stops_what_runs() {
     let check = |from: &str, to: &str| check(from, "2026-04-02T12:00:00Z", &suspend(), to, &[]);
     check(
@@ -552,6 +678,8 @@ fn each_command_writes_its_own_entry() {
         "pending_change_dropped",
         "plan_change_scheduled",
         "plan_changed",
+        "quantity_change_scheduled",
+        "quantity_changed",
         "reactivated",
         "renewed",
         "resumed",
