@@ -48,3 +48,4 @@ pub mod subscription;
 pub mod limit;
 pub mod access;
 pub mod ports;
+pub mod export;

@@ -3,6 +3,7 @@
 //! `UPDATE_GOLDEN=1` writes the files anew; look at the difference before you commit it.
 
 mod concessions;
+mod export;
 mod limits;
 mod plans;
 mod records;
