@@ -42,7 +42,8 @@ pub enum Aggregation {
         property: String,
     },
     /// Each quantity times the time for which it was held: until the next event, or the end of the window. What was held
-    /// before the window begins is held on, so that seats that nobody touches are charged again each period.
+    /// before the window begins is held on, so that seats that nobody touches are charged again each period. Time that belongs
+    /// to no billing period, such as a pause, counts nothing.
     ///
     /// # Example: ten seats, from the middle of the month fifteen
     ///
@@ -90,8 +91,7 @@ pub enum HeldUnit {
     Hour,
     /// Days of 24 hours.
     Day,
-    /// Whole billing periods, as in seats per month: what is held for half a period counts half. Time that belongs to no
-    /// period counts as a period of its own.
+    /// Whole billing periods, as in seats per month: what is held for half a period counts half.
     Period,
 }
 
@@ -196,7 +196,7 @@ pub(crate) struct Total<'a> {
 const PICO: Decimal = Decimal::from_parts(3_567_587_328, 232, 0, false, 0);
 
 impl<'a> Total<'a> {
-    /// Nothing yet of the time from `start` on, at which `level` is held.
+    /// Nothing yet; from `start` on, at which `level` is held, time counts.
     pub(crate) const fn new(aggregation: &'a Aggregation, start: DateTime<Utc>, level: Decimal) -> Self {
         Self {
             aggregation,
@@ -241,6 +241,9 @@ impl<'a> Total<'a> {
 
     /// Counts what is held until `until`.
     fn hold(&mut self, until: DateTime<Utc>) -> Result<(), UsageOverflow> {
+        if until <= self.held_until {
+            return Ok(());
+        }
         let microseconds = until
             .timestamp_micros()
             .checked_sub(self.held_until.timestamp_micros());
@@ -257,10 +260,15 @@ impl<'a> Total<'a> {
         Ok(())
     }
 
-    /// The quantity when the window ends at `until`. `period` is the whole billing period that the window belongs to.
+    /// The quantity when the window ends at `until`. `period` is the whole billing period that the window belongs to; without
+    /// one no time counts.
     ///
     /// A weighted sum is cut to as many decimals as a quantity may have, half away from zero; all else is exact.
-    pub(crate) fn finish(mut self, until: DateTime<Utc>, period: Period) -> Result<Decimal, UsageOverflow> {
+    pub(crate) fn finish(
+        mut self,
+        until: DateTime<Utc>,
+        period: Option<Period>,
+    ) -> Result<Decimal, UsageOverflow> {
         match self.aggregation {
             Aggregation::Sum | Aggregation::Max | Aggregation::Min | Aggregation::Last => {
                 Ok(self.quantity.normalize())
@@ -268,6 +276,9 @@ impl<'a> Total<'a> {
             Aggregation::Count => Ok(self.events.into()),
             Aggregation::UniqueCount { .. } => Ok(self.values.len().into()),
             Aggregation::WeightedSum { unit } => {
+                let Some(period) = period else {
+                    return Ok(Decimal::ZERO);
+                };
                 self.hold(until)?;
                 let unit = match unit {
                     HeldUnit::Hour => 3_600_000_000,
@@ -326,7 +337,7 @@ mod tests {
                 .unwrap();
         }
         let period = Period::new(at(0), at(4 * 3600)).unwrap();
-        total.finish(at(2 * 3600), period).unwrap().to_string()
+        total.finish(at(2 * 3600), Some(period)).unwrap().to_string()
     }
 
     #[test]
@@ -417,7 +428,7 @@ mod tests {
                 for (second, quantity) in events.iter().filter(|(second, _)| (from..until).contains(second)) {
                     total.add(Decimal::new(*quantity, 6), at(*second), &BTreeMap::new()).unwrap();
                 }
-                total.finish(at(until), micro).unwrap()
+                total.finish(at(until), Some(micro)).unwrap()
             };
             prop_assert_eq!(held(0, cut) + held(cut, 7200), held(0, 7200));
             let plain: Vec<_> = events.iter().map(|(second, _)| *second).chain([7200]).collect();

@@ -14,7 +14,7 @@ use self::refusal::REASON_MAX;
 use self::rest::Rest;
 use crate::id::{CreditNoteId, InvoiceId, SubscriptionId, TenantId};
 use crate::invoice::{Invoice, InvoiceLine, InvoiceStatus, LineKind, LineRef};
-use crate::money::Money;
+use crate::money::{Money, MoneyError, Rounding};
 
 mod refusal;
 mod rest;
@@ -57,7 +57,7 @@ pub enum CreditNoteReason {
 pub enum Disposition {
     /// Back to where it was paid from.
     Refund,
-    /// Kept for later invoices, as a grant of [`GrantSource::CreditNote`](crate::credit::GrantSource::CreditNote).
+    /// Kept for later invoices: it never expires, and is paid back when the subscription is canceled so.
     Credit,
 }
 
@@ -246,16 +246,24 @@ pub fn issue(
     let earlier = || earlier.iter().filter(|note| note.invoice_id == invoice.id);
     let noted = earlier().flat_map(|note| note.lines.iter().map(CreditNoteLine::credited));
     let credited: Vec<_> = noted.chain(elsewhere.iter().copied()).collect();
-    let sum = Money::sum(currency, credited.iter().map(|part| part.amount))?;
+    let tax = TaxOnTop::of(invoice)?;
+    let before = Money::sum(currency, elsewhere.iter().map(|part| part.amount))?;
+    let sum = Money::sum(currency, credited.iter().map(|part| part.amount))?.checked_add(tax.on(before)?)?;
     let left = at_least_zero(invoice.total.checked_sub(sum)?);
     let mut rests = Rest::of_lines(invoice, &credited)?;
-    let lines = match &request.scope {
-        CreditNoteScope::All => take_all(&rests, left)?,
+    let mut lines = match &request.scope {
+        CreditNoteScope::All => take_all(&rests, tax.net_of(left)?)?,
         CreditNoteScope::Lines(amounts) => amounts
             .iter()
             .map(|asked| take(&invoice.lines, &mut rests, *asked))
             .collect::<Result<Vec<_>, _>>()?,
     };
+    let net = Money::sum(currency, lines.iter().map(|line| line.amount))?;
+    let asked = match &request.scope {
+        CreditNoteScope::All => at_least_zero(left.checked_sub(net)?),
+        CreditNoteScope::Lines(_) => tax.on(net)?,
+    };
+    tax.give_back(asked, &credited, before, &mut lines)?;
     let paid = invoice.total;
     let total = Money::sum(currency, lines.iter().map(|line| line.amount))?;
     if total.is_zero() {
@@ -284,6 +292,84 @@ pub fn issue(
         total,
         disposition: request.disposition,
     })
+}
+
+/// The tax lines of an invoice: what is credited of a charge is credited with the tax on it, and no tax without its charge.
+struct TaxOnTop {
+    /// Each with its place.
+    lines: Vec<(u32, Money)>,
+    sum: Money,
+    /// What it is computed on.
+    taxable: Money,
+}
+
+impl TaxOnTop {
+    fn of(invoice: &Invoice) -> Result<Self, MoneyError> {
+        let currency = invoice.total.currency;
+        let tax =
+            |(line, place): (&InvoiceLine, u32)| (line.kind == LineKind::Tax).then_some((place, line.amount));
+        let lines: Vec<_> = invoice.lines.iter().zip(0_u32..).filter_map(tax).collect();
+        let is_taxed = |line: &&InvoiceLine| {
+            line.kind.is_charge() || matches!(line.kind, LineKind::Discount | LineKind::ProrationCredit)
+        };
+        let taxed = invoice.lines.iter().filter(is_taxed).map(|line| line.amount);
+        Ok(Self {
+            sum: at_least_zero(Money::sum(currency, lines.iter().map(|(_, amount)| *amount))?),
+            taxable: at_least_zero(Money::sum(currency, taxed)?),
+            lines,
+        })
+    }
+
+    /// The tax on `net`.
+    fn on(&self, net: Money) -> Result<Money, MoneyError> {
+        if self.sum.is_zero() || self.taxable.is_zero() {
+            return Ok(Money::zero(net.currency));
+        }
+        let net = net.minor.min(self.taxable.minor);
+        self.sum.fraction(net, self.taxable.minor, Rounding::default())
+    }
+
+    /// What of `gross` is not tax.
+    fn net_of(&self, gross: Money) -> Result<Money, MoneyError> {
+        if self.sum.is_zero() || self.taxable.is_zero() {
+            return Ok(gross);
+        }
+        let whole = self.taxable.checked_add(self.sum)?;
+        gross.fraction(self.taxable.minor, whole.minor, Rounding::default())
+    }
+
+    /// Adds lines that credit `asked`, at most what is left of the tax; `elsewhere` is what was credited otherwise, without tax.
+    fn give_back(
+        &self,
+        asked: Money,
+        credited: &[CreditNoteAmount],
+        elsewhere: Money,
+        lines: &mut Vec<CreditNoteLine>,
+    ) -> Result<(), MoneyError> {
+        let is_tax = |part: &&CreditNoteAmount| self.lines.iter().any(|(place, _)| *place == part.line);
+        let before = credited.iter().filter(is_tax).map(|part| part.amount);
+        let before = Money::sum(asked.currency, before)?.checked_add(self.on(elsewhere)?)?;
+        let left = at_least_zero(self.sum.checked_sub(before)?);
+        let amount = Money::new(asked.minor.min(left.minor), asked.currency);
+        if amount.is_zero() {
+            return Ok(());
+        }
+        let weights: Vec<_> = self
+            .lines
+            .iter()
+            .map(|(_, amount)| amount.minor.unsigned_abs())
+            .collect();
+        for ((line, _), amount) in self.lines.iter().zip(amount.allocate(&weights)?) {
+            if !amount.is_zero() {
+                lines.push(CreditNoteLine {
+                    line: *line,
+                    amount,
+                    explanation: format!("{amount} of {} tax on {}", self.sum, self.taxable),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What other invoices of the subscription credited of the lines of `invoice_id`: unused time, by a plan change or a

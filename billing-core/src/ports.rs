@@ -16,8 +16,8 @@ use crate::coupon::Coupon;
 use crate::credit::LedgerEntry;
 use crate::credit_note::CreditNote;
 use crate::id::{
-    CouponCode, IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode, SubscriptionId, TenantId,
-    TrialFamily,
+    CouponCode, CreditNoteId, IdempotencyKey, InvoiceId, JobId, PlanCode, PlanId, ProductCode,
+    SubscriptionId, TenantId, TrialFamily,
 };
 use crate::invoice::Invoice;
 use crate::limit::{Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled};
@@ -368,6 +368,12 @@ pub enum CommitRefusal {
         /// The number.
         number: u32,
     },
+    /// A credit note has this id.
+    #[error("credit note `{id}` exists")]
+    CreditNoteExists {
+        /// Which.
+        id: CreditNoteId,
+    },
     /// An invoice that was to be closed is not there, or was closed already.
     #[error("invoice `{invoice_id}` is not there or was closed meanwhile")]
     InvoiceNotOpen {
@@ -386,7 +392,7 @@ impl CommitRefusal {
             | Self::LiveExists { .. }
             | Self::TrialExists { .. }
             | Self::CouponSpent { .. } => true,
-            Self::InvoiceExists { .. } | Self::InvoiceNotOpen { .. } => false,
+            Self::InvoiceExists { .. } | Self::CreditNoteExists { .. } | Self::InvoiceNotOpen { .. } => false,
         }
     }
 }

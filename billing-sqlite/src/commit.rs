@@ -189,6 +189,11 @@ fn check(
             number: opened.number,
         }));
     }
+    if let Some(note) = &decision.note
+        && concessions::note_exists(connection, note.id)?
+    {
+        return Ok(Err(CommitRefusal::CreditNoteExists { id: note.id }));
+    }
     for closed in &decision.closed {
         if !invoices::may_close(connection, closed)? {
             let invoice_id = closed.invoice_id;

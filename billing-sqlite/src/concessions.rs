@@ -3,7 +3,7 @@
 use billing_core::coupon::Coupon;
 use billing_core::credit::LedgerEntry;
 use billing_core::credit_note::CreditNote;
-use billing_core::id::{CouponCode, InvoiceId, SubscriptionId, TenantId};
+use billing_core::id::{CouponCode, CreditNoteId, InvoiceId, SubscriptionId, TenantId};
 use billing_core::ports::{CouponState, StoreError};
 use billing_core::subscription::CouponRedemption;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -92,7 +92,8 @@ pub(crate) fn redeem(
         .map_err(store_error)?;
     connection
         .prepare_cached(
-            "INSERT INTO coupon_redemptions (code, tenant_id, subscription_id) VALUES (?1, ?2, ?3)",
+            "INSERT INTO coupon_redemptions (code, tenant_id, subscription_id) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO NOTHING",
         )
         .map_err(store_error)?
         .execute(params![
@@ -140,6 +141,14 @@ pub(crate) fn ledger(
         entries.push(json(row, 0, "an entry of the credit ledger")?);
     }
     Ok(entries)
+}
+
+pub(crate) fn note_exists(connection: &Connection, id: CreditNoteId) -> Result<bool, StoreError> {
+    connection
+        .prepare_cached("SELECT 1 FROM credit_notes WHERE id = ?1")
+        .map_err(store_error)?
+        .exists([id.uuid().as_bytes()])
+        .map_err(store_error)
 }
 
 pub(crate) fn insert_note(connection: &Connection, note: &CreditNote) -> Result<(), StoreError> {

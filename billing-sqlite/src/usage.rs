@@ -30,7 +30,7 @@ pub(crate) const IN_TIME_WITH_PROPERTIES: &str = "SELECT meter, quantity, occurr
 /// When what came late occurred: what was recorded since the watermark, seen in the index alone. The hint is needed because the
 /// planner cannot know that this is less than the tenant's history from its origin.
 pub(crate) const LATE: &str = "SELECT occurred_at FROM usage_events INDEXED BY usage_events_recorded \
-     WHERE tenant_id = ?1 AND sequence > ?2 AND sequence <= ?3 AND occurred_at >= ?4 AND occurred_at < ?5";
+     WHERE tenant_id = ?1 AND sequence > ?2 AND sequence <= ?3 AND occurred_at < ?4";
 
 pub(crate) const WATERMARK: &str = "SELECT last FROM usage_sequence";
 
@@ -183,8 +183,7 @@ fn answer(connection: &Connection, query: &UsageQuery<'_>, last: u64) -> Result<
     if let Ok(window) = Period::new(query.from, query.until)
         && !query.plan.meters.is_empty()
     {
-        let period = query.term.map_or(window, |term| term.period);
-        let mut meterings = [Metering::new(query.plan, window, period)];
+        let mut meterings = [Metering::new(query.plan, window, query.term)];
         add_up(connection, query.tenant_id, window, &mut meterings, &[watermark])?;
         let [metering] = meterings;
         usage.meters = metering.finish().map_err(overflow)?;
@@ -241,7 +240,8 @@ fn late(
     Ok(found)
 }
 
-/// When that occurred which was recorded after it was billed; earliest first.
+/// When that occurred which was recorded after the time before `from` was billed; earliest first. Also from before the origin:
+/// what is held since then reaches into what was billed.
 fn recorded_late(
     connection: &Connection,
     query: &UsageQuery<'_>,
@@ -253,7 +253,6 @@ fn recorded_late(
             query.tenant_id.uuid().as_bytes(),
             stored(query.watermark)?,
             stored(watermark)?,
-            micros(query.origin),
             micros(query.from),
         ])
         .map_err(store_error)?;

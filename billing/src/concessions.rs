@@ -185,7 +185,11 @@ impl Billing {
             currency: plan.currency(),
             at,
         };
-        Ok(self.tax.treatment(request).await?)
+        let treatment = self.tax.treatment(request).await?;
+        treatment
+            .validate()
+            .map_err(|faults| Error::InvalidTax { tenant_id, faults })?;
+        Ok(treatment)
     }
 
     pub(crate) async fn noted(&self, id: SubscriptionId, invoice_id: InvoiceId) -> Result<Noted, Error> {

@@ -100,6 +100,14 @@ pub enum Error {
         /// Each with its path.
         faults: Faults,
     },
+    /// The tax that falls on the tenant has faults: all of them. Nothing was billed.
+    #[error("the tax of tenant `{tenant_id}` is not valid: {faults}")]
+    InvalidTax {
+        /// Who.
+        tenant_id: TenantId,
+        /// Each with its path.
+        faults: Faults,
+    },
     /// Which tax falls on the tenant is not known, so nothing was billed.
     #[error(transparent)]
     Tax(#[from] TaxError),
@@ -175,6 +183,7 @@ impl Error {
             | Self::NotReservable { .. }
             | Self::UnknownCoupon { .. }
             | Self::InvalidCoupon { .. }
+            | Self::InvalidTax { .. }
             | Self::LeaseLength { .. }
             | Self::QuoteLength { .. }
             | Self::NothingToDo

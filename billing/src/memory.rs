@@ -220,6 +220,11 @@ impl Tables {
                 number: opened.number,
             });
         }
+        if let Some(note) = &decision.note
+            && self.notes.iter().any(|kept| kept.id == note.id)
+        {
+            return Err(CommitRefusal::CreditNoteExists { id: note.id });
+        }
         for InvoiceClosed { invoice_id, state } in &decision.closed {
             let open = self
                 .invoices

@@ -33,21 +33,6 @@ impl Discount {
         self.plans.is_empty() || self.plans.contains(plan)
     }
 
-    /// The same after an invoice from which it took something; none when that was the last.
-    ///
-    /// An invoice from which it took nothing does not use it up.
-    #[must_use]
-    pub fn after_invoice(self) -> Option<Self> {
-        let Some(left) = self.invoices_left else {
-            return Some(self);
-        };
-        let left = left.checked_sub(1).filter(|left| *left > 0)?;
-        Some(Self {
-            invoices_left: Some(left),
-            ..self
-        })
-    }
-
     /// How much of `whole`, which is not negative: nothing to all of it.
     fn takes(&self, whole: Money, rounding: Rounding) -> Result<Money, MoneyError> {
         let asked = match self.value {
@@ -320,23 +305,6 @@ mod tests {
         );
         let euro_off = discount("E", CouponValue::Amount(Money::new(1, eur)));
         assert_eq!(apply(&[euro_off], &[money(1)]), mismatch);
-    }
-
-    #[test]
-    fn a_discount_lasts_for_its_invoices() {
-        let left = |invoices_left| {
-            let discount = Discount {
-                invoices_left,
-                ..percent("10")
-            };
-            let after = discount.clone().after_invoice();
-            assert!(after.as_ref().is_none_or(|after| after.value == discount.value));
-            after.map(|after| after.invoices_left)
-        };
-        assert_eq!(left(None), Some(None));
-        assert_eq!(left(Some(3)), Some(Some(2)));
-        assert_eq!(left(Some(1)), None);
-        assert_eq!(left(Some(0)), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{CreditNoteAmount, at_least_zero};
-use crate::invoice::{Invoice, InvoiceLine, LineKind};
+use crate::invoice::{Invoice, InvoiceLine};
 use crate::money::{Money, MoneyError};
 
 /// What is left of a line to be credited. None of it is negative.
@@ -23,7 +23,7 @@ impl Rest {
     ) -> Result<Vec<Self>, MoneyError> {
         let zero = Money::zero(invoice.total.currency);
         let new = |line: &InvoiceLine| Self {
-            charged: if is_charge(line.kind) {
+            charged: if line.kind.is_charge() {
                 at_least_zero(line.amount)
             } else {
                 zero
@@ -65,9 +65,4 @@ impl Rest {
         }
         Ok(text)
     }
-}
-
-/// Whether a line can be credited: what is charged for, and the tax on it.
-fn is_charge(kind: LineKind) -> bool {
-    kind.is_charge() || kind == LineKind::Tax
 }

@@ -7,7 +7,9 @@ use rust_decimal::Decimal;
 
 use super::decision::Draft;
 use super::rejection::Rejection;
-use super::state::{AtPeriodEnd, CancelCause, Canceled, Expired, Held, State, Suspension, Trialing};
+use super::state::{
+    AtPeriodEnd, CancelCause, Canceled, Expired, Held, State, Suspended, Suspension, Trialing,
+};
 use super::{Subscription, UnusedOnCancel, When};
 use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
@@ -190,7 +192,20 @@ pub(super) fn retention_over(
     {
         lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
     }
-    lines.extend(draft.usage_lines(plan, None, due)?);
+    // A trial is not charged, however long it was held.
+    let held_trial = matches!(
+        &current.state,
+        State::Suspended(Suspended {
+            suspension: Suspension::Operator {
+                held: Held::Trial(_),
+                ..
+            },
+            ..
+        })
+    );
+    if !held_trial {
+        lines.extend(draft.usage_lines(plan, None, due)?);
+    }
     draft.record(
         AuditAction::Canceled,
         Details::new().text("cause", "retention_over"),

@@ -12,7 +12,7 @@ use crate::id::{CouponCode, CreditNoteId, GrantId, InvoiceId};
 use crate::invoice::{InvoiceStatus, LineRef};
 use crate::money::Money;
 
-/// The most coupons that a subscription holds, spent ones included.
+/// The most coupons that a subscription holds.
 const DISCOUNTS_MAX: usize = 20;
 
 impl Draft<'_> {
@@ -20,6 +20,11 @@ impl Draft<'_> {
     pub(super) fn redeem(&mut self, code: &CouponCode) -> Result<Discount, Rejection> {
         let facts = self.facts.coupon.filter(|facts| facts.coupon.code == *code);
         let facts = facts.ok_or_else(|| self.missing("the coupon"))?;
+        // What is spent goes, but for what an open invoice may still give back.
+        let open = self.collected.as_ref().map_or(&[][..], |spent| &spent.coupons);
+        self.next
+            .discounts
+            .retain(|discount| discount.invoices_left != Some(0) || open.contains(&discount.code));
         if self.next.discounts.len() >= DISCOUNTS_MAX {
             return Err(Rejection::TooManyCoupons { max: DISCOUNTS_MAX });
         }
@@ -113,6 +118,15 @@ pub(super) fn issue_note(
 ) -> Result<State, Rejection> {
     let invoice = draft.facts.invoice.filter(|invoice| invoice.id == invoice_id);
     let invoice = invoice.ok_or_else(|| draft.missing("the invoice"))?;
+    if invoice.subscription_id != current.id {
+        return Err(Rejection::ForeignInvoice {
+            id: current.id,
+            invoice_id,
+        });
+    }
+    if request.disposition == Disposition::Credit && !current.is_live() {
+        return Err(Rejection::NothingToCredit { id: current.id });
+    }
     let facts = draft
         .facts
         .notes

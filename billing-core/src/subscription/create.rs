@@ -129,6 +129,7 @@ pub fn create(
         guard: LineGuard {
             day: now.date_naive(),
             lines: 0,
+            is_released: false,
         },
         parked_at: None,
         audit: ChainHead::default(),

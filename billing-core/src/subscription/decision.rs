@@ -16,6 +16,7 @@ use crate::credit_note::{CreditNote, CreditNoteAmount};
 use crate::id::{CouponCode, CreditNoteId, InvoiceId, PlanId, SubscriptionId, TenantId, TrialFamily};
 use crate::invoice::{Invoice, InvoiceStatus};
 use crate::money::Money;
+use crate::payment::Spent;
 use crate::plan::Plan;
 use crate::tax::TaxTreatment;
 use crate::usage::{BilledWindow, Usage};
@@ -233,6 +234,8 @@ pub(super) struct Draft<'a> {
     pub(super) plan: &'a Plan,
     /// The subscription afterwards, but for its state and version.
     pub(super) next: Subscription,
+    /// What the open invoice has used up, and gives back if it is withdrawn.
+    pub(super) collected: Option<Spent>,
     /// Whether credit that exceeds the charges is paid back.
     pub(super) pays_back: bool,
     audit: Vec<AuditEntry>,
@@ -266,6 +269,10 @@ impl<'a> Draft<'a> {
                 state: State::UNDECIDED,
                 ..*current
             },
+            collected: current
+                .state
+                .collection()
+                .and_then(|collection| collection.spent.as_deref().cloned()),
             pays_back: false,
             audit: Vec::new(),
             opened: None,

@@ -64,7 +64,8 @@ impl Draft<'_> {
         self.guard_lines(lines.len())?;
         let total = Invoice::sum(currency, &lines)?;
         self.next.invoices = self.next.invoices.saturating_add(1);
-        let debits = debits(id, &lines)?;
+        let mut debits = debits(id, &lines)?;
+        self.forgive_promotion(&burned, subtotal, &mut debits)?;
         let state = if total.is_zero() {
             InvoiceStatus::Paid {
                 paid_at: now,
@@ -184,8 +185,16 @@ impl Draft<'_> {
         lines: &mut Vec<InvoiceLine>,
     ) -> Result<Vec<LedgerEntry>, Rejection> {
         let held = self.next.credit;
-        if self.pays_back && held.minor > subtotal.minor {
-            let amount = held.checked_sub(subtotal)?;
+        let zero = Money::zero(subtotal.currency);
+        let (coming, owed) = if subtotal.is_negative() {
+            (subtotal.checked_neg()?, zero)
+        } else {
+            (zero, subtotal)
+        };
+        let (burned, left) = self.burn(period, owed, lines)?;
+        let used = Money::new(left.minor.min(held.minor), left.currency);
+        let kept = held.checked_sub(used)?.checked_add(coming)?;
+        if self.pays_back && !kept.is_zero() {
             if !held.is_zero() {
                 lines.push(self.credit_line(
                     LineKind::CreditApplied,
@@ -193,28 +202,28 @@ impl Draft<'_> {
                     held.checked_neg()?,
                     "credit used",
                 ));
-                self.next.credit = Money::zero(held.currency);
             }
-            lines.push(self.credit_line(LineKind::CreditRefunded, period, amount, "paid back"));
+            lines.push(self.credit_line(LineKind::CreditRefunded, period, kept, "paid back"));
+            self.next.credit = zero;
             self.effect(Effect::RefundUnused {
                 invoice_id: self.context.invoice_id,
-                amount,
+                amount: kept,
             });
-            return Ok(Vec::new());
+            return Ok(burned);
         }
-        if subtotal.is_negative() {
-            let kept = subtotal.checked_neg()?;
-            lines.push(self.credit_line(LineKind::CreditCarried, period, kept, "kept for the next invoice"));
-            self.next.credit = held.checked_add(kept)?;
-            return Ok(Vec::new());
+        if !coming.is_zero() {
+            lines.push(self.credit_line(
+                LineKind::CreditCarried,
+                period,
+                coming,
+                "kept for the next invoice",
+            ));
         }
-        let (burned, left) = self.burn(period, subtotal, lines)?;
-        let used = Money::new(left.minor.min(held.minor), left.currency);
         if !used.is_zero() {
             let amount = used.checked_neg()?;
             lines.push(self.credit_line(LineKind::CreditApplied, period, amount, "credit used"));
-            self.next.credit = held.checked_sub(used)?;
         }
+        self.next.credit = kept;
         Ok(burned)
     }
 
@@ -248,6 +257,32 @@ impl Draft<'_> {
             !grant.remaining.is_zero() || burned.iter().any(|entry| entry.grant_id == grant.id)
         });
         Ok((burned, asked.checked_sub(burn.burned)?))
+    }
+
+    /// What promotional credit paid for was not paid: its share of each debit is not credited later on.
+    fn forgive_promotion(
+        &self,
+        burned: &[LedgerEntry],
+        subtotal: Money,
+        debits: &mut Vec<Debit>,
+    ) -> Result<(), Rejection> {
+        let is_promotion = |entry: &&LedgerEntry| {
+            let grant = self.next.grants.iter().find(|grant| grant.id == entry.grant_id);
+            grant.is_some_and(|grant| !grant.source.is_paid())
+        };
+        let promotions = burned.iter().filter(is_promotion).map(|entry| entry.amount);
+        let given = Money::sum(subtotal.currency, promotions)?.checked_neg()?;
+        if given.is_zero() {
+            return Ok(());
+        }
+        for debit in debits.iter_mut() {
+            let share = debit
+                .amount
+                .fraction(given.minor, subtotal.minor, self.plan.rounding)?;
+            debit.amount = debit.amount.checked_sub(share)?;
+        }
+        debits.retain(|debit| !debit.amount.is_zero());
+        Ok(())
     }
 
     pub(super) fn credit_line(
@@ -289,15 +324,19 @@ impl Draft<'_> {
         };
         let found = before.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
         let max = self.plan.invoice_lines_per_day_max;
-        // A cancellation ends the running away; it must not be held up by it.
-        if found > max && self.command != CommandKind::Cancel {
+        // A cancellation ends the running away; it must not be held up by it. Nor is what a human has released.
+        if found > max && self.command != CommandKind::Cancel && !self.next.guard.is_released {
             return Err(Rejection::Runaway {
                 id: self.next.id,
                 found,
                 max,
             });
         }
-        self.next.guard = LineGuard { day, lines: found };
+        self.next.guard = LineGuard {
+            day,
+            lines: found,
+            is_released: false,
+        };
         Ok(())
     }
 

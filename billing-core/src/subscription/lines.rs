@@ -264,8 +264,9 @@ impl Draft<'_> {
                 }
                 let (model, granted) = in_window(terms, cell, billed);
                 let (currency, rounding) = (plan.currency(), plan.rounding);
-                let rated = if billed.term.is_none() && !before.contains_key(meter) {
-                    // Outside of a period nothing was charged for what was not used.
+                let was_charged = of(before, cell).is_some()
+                    || (billed.term.is_some() && terms.standing_cells().contains(cell));
+                let rated = if !was_charged {
                     rating::rate(model, &is.used(), &granted, currency, rounding)
                 } else {
                     rating::rate_more(model, &was.used(), &is.used(), &granted, currency, rounding)

@@ -219,6 +219,9 @@ pub struct LineGuard {
     pub day: NaiveDate,
     /// How many lines it has seen.
     pub lines: u32,
+    /// Whether a human released the subscription: the next invoice is opened however many lines it has.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub is_released: bool,
 }
 
 impl Subscription {
@@ -386,9 +389,37 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
         target,
         invoice,
         siblings: matches!(command, Command::ChangePlan { .. }),
-        tax: command.kind().may_bill(),
+        tax: may_tax(current, command),
         coupon: matches!(command, Command::RedeemCoupon { .. }),
         notes: matches!(command, Command::IssueCreditNote { .. }),
+    }
+}
+
+/// Whether `command` may open an invoice in this state.
+fn may_tax(current: &Subscription, command: &Command) -> bool {
+    match (command, &current.state) {
+        (
+            Command::Cancel {
+                when: When::AtPeriodEnd,
+                ..
+            }
+            | Command::Pause {
+                when: When::AtPeriodEnd,
+                ..
+            }
+            | Command::ChangePlan {
+                when: Some(When::AtPeriodEnd),
+                ..
+            }
+            | Command::ChangeQuantity {
+                when: Some(When::AtPeriodEnd),
+                ..
+            },
+            State::Active(_) | State::Trial(_),
+        )
+        | (Command::Advance, State::Pending(_) | State::Expired(_) | State::Canceled(_)) => false,
+        (Command::Advance, State::Trial(_)) => current.pays_after_trial(),
+        _ => command.kind().may_bill(),
     }
 }
 
@@ -520,6 +551,7 @@ fn next_state(draft: &mut Draft<'_>, current: &Subscription, command: &Command) 
                 return Err(Rejection::NotParked { id: current.id });
             }
             draft.next.guard.lines = 0;
+            draft.next.guard.is_released = true;
             draft.record(AuditAction::Unparked, Details::new());
             Ok(current.state.clone())
         }

@@ -242,6 +242,12 @@ pub enum Rejection {
         /// The most.
         max: usize,
     },
+    /// Credit on a canceled subscription would be lost: no invoice follows.
+    #[error("subscription `{id}` is canceled, so credit on it would be lost: expected a refund")]
+    NothingToCredit {
+        /// Which subscription.
+        id: SubscriptionId,
+    },
     /// The coupon cannot be redeemed.
     #[error(transparent)]
     Coupon(#[from] CouponRefusal),

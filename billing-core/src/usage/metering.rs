@@ -162,7 +162,7 @@ pub enum Detail {
 /// use billing_core::calendar::Period;
 /// use billing_core::id::MeterCode;
 /// use billing_core::plan::Plan;
-/// use billing_core::usage::Metering;
+/// use billing_core::usage::{Metering, WindowTerm};
 ///
 /// let plan: Plan = serde_json::from_str(r#"{
 ///     "id": "00000000-0000-7000-8000-000000000001", "code": "pro", "version": 1, "product": "app", "name": "Pro",
@@ -172,7 +172,7 @@ pub enum Detail {
 /// let at = |text: &str| text.parse().unwrap();
 /// let june = Period::new(at("2026-06-01T00:00:00Z"), at("2026-07-01T00:00:00Z")).unwrap();
 ///
-/// let mut metering = Metering::new(&plan, june, june);
+/// let mut metering = Metering::new(&plan, june, Some(WindowTerm { since: june.start, period: june }));
 /// let seats = MeterCode::new("seats").unwrap();
 /// assert_eq!(metering.carried().collect::<Vec<_>>(), [&seats], "what was held before the window matters");
 /// metering.carry("seats", 10.into());
@@ -185,7 +185,7 @@ pub enum Detail {
 #[derive(Debug)]
 pub struct Metering<'a> {
     window: Period,
-    period: Period,
+    term: Option<WindowTerm>,
     meters: Vec<Metered<'a>>,
 }
 
@@ -214,8 +214,8 @@ enum CellDetail<'a> {
 }
 
 impl<'a> Metering<'a> {
-    /// Nothing yet. `period` is the whole billing period that `window` belongs to, or the window itself.
-    pub fn new(plan: &'a Plan, window: Period, period: Period) -> Self {
+    /// Nothing yet. `term` is the part of a billing period that `window` belongs to, if it belongs to one.
+    pub fn new(plan: &'a Plan, window: Period, term: Option<WindowTerm>) -> Self {
         let meters = plan
             .meters
             .iter()
@@ -226,11 +226,7 @@ impl<'a> Metering<'a> {
                 cells: BTreeMap::new(),
             })
             .collect();
-        Self {
-            window,
-            period,
-            meters,
-        }
+        Self { window, term, meters }
     }
 
     /// Whether the properties of events matter; else [`add`](Self::add) may be given none.
@@ -268,11 +264,17 @@ impl<'a> Metering<'a> {
         occurred_at: DateTime<Utc>,
         properties: &BTreeMap<String, String>,
     ) -> Result<(), UsageOverflow> {
-        let start = self.window.start;
+        let start = self.counts_from();
         match self.meters.iter_mut().find(|found| found.code.as_str() == meter) {
             Some(found) => found.add(start, quantity, occurred_at, properties),
             None => Ok(()),
         }
+    }
+
+    /// From when on time counts for what is held: a window may begin before its period does.
+    fn counts_from(&self) -> DateTime<Utc> {
+        let start = self.window.start;
+        self.term.map_or(start, |term| start.max(term.since))
     }
 
     /// What the meters add up to.
@@ -281,11 +283,12 @@ impl<'a> Metering<'a> {
     ///
     /// [`UsageOverflow`].
     pub fn finish(self) -> Result<BTreeMap<MeterCode, MeterUsage>, UsageOverflow> {
-        let (end, period) = (self.window.end, self.period);
+        let (start, end) = (self.counts_from(), self.window.end);
+        let period = self.term.map(|term| term.period);
         let mut meters = BTreeMap::new();
         for mut meter in self.meters {
-            if meter.cells.is_empty() && !meter.level.is_zero() {
-                let cell = meter.cell(self.window.start, &BTreeMap::new());
+            if meter.cells.is_empty() && !meter.level.is_zero() && period.is_some() {
+                let cell = meter.cell(start, &BTreeMap::new());
                 meter.cells.insert(ChargeCell::default(), cell);
             }
             let mut usage = MeterUsage::new();
@@ -351,7 +354,7 @@ impl<'a> Metered<'a> {
 }
 
 impl Cell<'_> {
-    fn finish(self, end: DateTime<Utc>, period: Period) -> Result<CellUsage, UsageOverflow> {
+    fn finish(self, end: DateTime<Utc>, period: Option<Period>) -> Result<CellUsage, UsageOverflow> {
         let events = self.total.events();
         let (quantity, detail) = match self.detail {
             CellDetail::None => (self.total.finish(end, period)?, Detail::None),
@@ -402,8 +405,7 @@ impl UsageQuery<'_> {
             ..Usage::default()
         };
         if let Ok(window) = Period::new(self.from, self.until) {
-            let period = self.term.map_or(window, |term| term.period);
-            usage.meters = add_up(Metering::new(self.plan, window, period), events, watermark)?;
+            usage.meters = add_up(Metering::new(self.plan, window, self.term), events, watermark)?;
         }
         let before = billed.iter().filter(|(billed, _)| self.is_before(billed));
         for (billed, plan) in before {
@@ -443,8 +445,7 @@ fn add_up(
 impl BilledWindow {
     /// Adds up its events by `plan`, the plan of its time.
     pub fn metering<'a>(&self, plan: &'a Plan) -> Metering<'a> {
-        let period = self.term.map_or(self.window, |term| term.period);
-        Metering::new(plan, self.window, period)
+        Metering::new(plan, self.window, self.term)
     }
 }
 

@@ -148,6 +148,10 @@ pub fn credit_notes_are_found_by_their_invoice(store: &dyn Store) {
     let notes = wait(store.credit_notes_of(invoice_id)).expect("reads");
     let found: Vec<_> = notes.iter().map(|note| (note.number, note.total)).collect();
     assert_eq!(found, [(1, usd(300)), (2, usd(200))]);
+    let mut again = kit.bare(&kit.read(one.id));
+    again.decision.note = notes.into_iter().next();
+    let id = again.decision.note.as_ref().expect("a note").id;
+    assert_eq!(kit.commit(again), Err(CommitRefusal::CreditNoteExists { id }));
     let unknown = InvoiceId::new(kit.ids.next());
     assert_eq!(wait(store.credit_notes_of(unknown)), Ok(vec![]));
 }

@@ -328,10 +328,16 @@ pub fn every_aggregation_is_as_core_says(store: &dyn Store) {
             events.push(event);
         }
     }
-    let (seen, late) = events.split_at(50);
+    // What is late is also from before the origin: it is held since then.
+    let (seen, late) = events.split_at(40);
+    let window = Period::new(hour(1), hour(8)).expect("a period");
+    let term = Some(WindowTerm {
+        since: hour(1),
+        period: window,
+    });
     accept(&kit, seen.to_vec());
     let watermark = all(store, tenant(1)).watermark;
-    let current = kit.bill(&current, hour(1), hour(8), None);
+    let current = kit.bill(&current, hour(1), hour(8), term);
     accept(&kit, late.to_vec());
     let query = UsageQuery {
         subscription_id: current.id,
@@ -341,9 +347,9 @@ pub fn every_aggregation_is_as_core_says(store: &dyn Store) {
         ..query(tenant(1), hour(8), hour(10))
     };
     let billed = BilledWindow {
-        window: Period::new(hour(1), hour(8)).expect("a period"),
+        window,
         plan_id: plan.id,
-        term: None,
+        term,
     };
     let mut all: Vec<_> = (1..).zip(&events).collect();
     all.sort_by_key(|(sequence, event)| (event.occurred_at, *sequence));

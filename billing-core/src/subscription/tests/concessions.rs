@@ -9,7 +9,10 @@ use super::kit::*;
 use super::scenes::scene;
 use crate::coupon::{CouponDuration, CouponValue};
 use crate::credit::{GrantSource, LedgerKind};
-use crate::credit_note::Disposition;
+use crate::credit_note::{
+    CreditNoteAmount, CreditNoteReason, CreditNoteRequest, CreditNoteScope, Disposition,
+};
+use crate::id::CreditNoteId;
 use crate::id::SeriesCode;
 use crate::invoice::LineKind::{
     self, CreditRefunded, Discount, PrepaidApplied, ProrationCharge, ProrationCredit, RecurringInAdvance, Tax,
@@ -289,4 +292,130 @@ fn a_coupon_comes_with_the_creation_too_and_what_is_refused_says_why() {
     let decision = create(&asked, &facts, &context).unwrap();
     assert_eq!(decision.opened.unwrap().total, usd(30_00));
     assert_eq!(decision.redemption.unwrap().code, launch.code);
+}
+
+/// What was never paid is not credited: not in money, and not as credit.
+#[test]
+fn what_promotional_credit_paid_for_is_not_paid_back() {
+    for (source, back) in [(GrantSource::Promotional, 0), (GrantSource::Prepaid, 15_50)] {
+        let mut account = Account::on(BASIC, MARCH);
+        account.pay(MARCH);
+        let Command::GrantCredit(granted) = grant(1, 31_00) else {
+            panic!()
+        };
+        account.must(MARCH, &Command::GrantCredit(GrantCredit { source, ..granted }));
+        account.until(APRIL);
+        assert_eq!(account.last().total, usd(0));
+        account.must("2026-04-16T00:00:00Z", &cancel(When::Now, UnusedOnCancel::Credit));
+        assert_eq!(account.sub.credit, usd(back), "{source:?}");
+    }
+}
+
+/// By a note and by a cancellation together, not a cent more comes back than was paid.
+#[test]
+fn tax_comes_back_once() {
+    for note_first in [false, true] {
+        let mut account = Account::on(BASIC, MARCH);
+        account.tax = Some(vat(TaxBehavior::Exclusive));
+        account.pay(MARCH).until(APRIL).pay(APRIL);
+        let invoice = account.last().id;
+        let ten = Command::IssueCreditNote {
+            id: CreditNoteId::new(uuid::Uuid::from_u128(5)),
+            invoice_id: invoice,
+            request: CreditNoteRequest {
+                reason: CreditNoteReason::Duplicate,
+                scope: CreditNoteScope::Lines(std::vec![CreditNoteAmount {
+                    line: 0,
+                    amount: usd(10_00),
+                }]),
+                disposition: Disposition::Refund,
+            },
+        };
+        let leave = cancel(When::Now, UnusedOnCancel::Refund);
+        let commands = if note_first {
+            [&ten, &leave]
+        } else {
+            [&leave, &note(6, invoice, Disposition::Refund)]
+        };
+        for command in commands {
+            let _ = account.run(at(APRIL), command);
+        }
+        let back: i64 = account.refunds.values().sum();
+        assert_eq!(back, 36_89, "note first: {note_first}");
+        let tax_alone = Command::IssueCreditNote {
+            id: CreditNoteId::new(uuid::Uuid::from_u128(7)),
+            invoice_id: account.invoices[0].id,
+            request: CreditNoteRequest {
+                reason: CreditNoteReason::Duplicate,
+                scope: CreditNoteScope::Lines(std::vec![CreditNoteAmount {
+                    line: 1,
+                    amount: usd(1),
+                }]),
+                disposition: Disposition::Refund,
+            },
+        };
+        assert!(
+            account.ask(account.now, &tax_alone).is_err(),
+            "no tax without its charge"
+        );
+    }
+}
+
+#[test]
+fn a_note_with_its_tax_shows_both() {
+    let mut account = Account::on(BASIC, MARCH);
+    account.tax = Some(vat(TaxBehavior::Exclusive));
+    account.pay(MARCH).until(APRIL).pay(APRIL);
+    account.must(APRIL, &note(1, account.last().id, Disposition::Refund));
+    let amounts: Vec<_> = account.notes[0]
+        .lines
+        .iter()
+        .map(|line| (line.line, line.amount.minor))
+        .collect();
+    assert_eq!(amounts, [(0, 31_00), (1, 5_89)]);
+}
+
+#[test]
+fn a_note_is_for_an_invoice_of_the_subscription_and_credits_only_what_lives() {
+    let mut account = Account::on(BASIC, MARCH);
+    account.pay(MARCH);
+    let invoice = account.last().id;
+    let mut foreign = account.clone();
+    foreign.sub.id = SubscriptionId::new(uuid::Uuid::from_u128(99));
+    let refused = foreign.ask(foreign.now, &note(1, invoice, Disposition::Credit));
+    assert!(
+        matches!(refused, Err(Rejection::ForeignInvoice { .. })),
+        "{refused:?}"
+    );
+    account.must(MARCH, &cancel(When::Now, UnusedOnCancel::None));
+    let refused = account.ask(account.now, &note(1, invoice, Disposition::Credit));
+    assert!(
+        matches!(refused, Err(Rejection::NothingToCredit { .. })),
+        "{refused:?}"
+    );
+    account.must(MARCH, &note(1, invoice, Disposition::Refund));
+}
+
+/// Whatever prepaid credit there is, credit for unused time is paid back when that is asked for.
+#[test]
+fn a_refund_leaves_no_credit_behind() {
+    for usage in [309, 420, 900] {
+        let mut account = Account::on(BASIC, MARCH);
+        account.pay(MARCH);
+        account.must(MARCH, &note(1, account.last().id, Disposition::Credit));
+        account.must(MARCH, &grant(1, 30_00));
+        account.record("api", usage, at("2026-03-02T00:00:00Z"));
+        account.must("2026-03-31T23:00:00Z", &cancel(When::Now, UnusedOnCancel::Refund));
+        assert_eq!(account.sub.credit, usd(0), "{usage}");
+        assert!(account.refunds.values().sum::<i64>() > 0, "{usage}");
+    }
+}
+
+#[test]
+fn a_spent_coupon_makes_room_for_another() {
+    let mut account = percent_off(10, CouponDuration::Once);
+    account.until(APRIL).pay(APRIL);
+    account.must(APRIL, &redeem("LAUNCH"));
+    assert_eq!(account.sub.discounts.len(), 1);
+    assert_eq!(account.sub.discounts[0].invoices_left, Some(1));
 }

@@ -285,6 +285,7 @@ fn build() -> Vec<(&'static str, Account)> {
                 account.sub.guard = LineGuard {
                     day: at(APRIL).date_naive(),
                     lines: 1_000,
+                    is_released: false,
                 };
                 account.must(APRIL, &Command::Advance);
             }),

@@ -436,3 +436,68 @@ fn a_meter_that_is_not_used_outside_of_a_period_costs_nothing() {
         .must("2026-06-11T00:00:00Z", &Command::Resume);
     assert_eq!(usage_lines(&used), [(Usage, 1, 10_00)]);
 }
+
+/// Billing stops in a pause, and nobody pays for seats of a time without access.
+#[test]
+fn what_is_held_in_no_period_is_not_charged() {
+    let seats = |terms: &mut crate::plan::MeterTerms| {
+        terms.allowance = 0.into();
+        terms.aggregation = crate::aggregation::Aggregation::WeightedSum {
+            unit: crate::aggregation::HeldUnit::Period,
+        };
+    };
+    let mut account = on_terms(seats);
+    account.record("api", 62, at(MARCH));
+    let mut lapsed = account.clone();
+    account.must(
+        "2026-03-11T00:00:00Z",
+        &pause(When::Now, None, UnusedOnPause::Credit),
+    );
+    assert_eq!(usage_lines(&account), [(Usage, 20, 2_00)]);
+    account.must("2026-06-11T00:00:00Z", &Command::Resume);
+    assert_eq!(usage_lines(&account), [], "the pause");
+    // Lapsed in April and May, renewed in June: the next invoice is for June alone.
+    lapsed.must(MARCH, &Command::SetAutoRenew { auto_renew: false });
+    lapsed.until(APRIL);
+    lapsed.pay(APRIL);
+    lapsed.must(
+        "2026-06-01T00:00:00Z",
+        &Command::SetAutoRenew { auto_renew: true },
+    );
+    lapsed.must("2026-06-01T00:00:00Z", &Command::Renew);
+    lapsed.pay("2026-06-01T00:00:00Z").until("2026-07-01T00:00:00Z");
+    assert_eq!(usage_lines(&lapsed), [(Usage, 62, 6_20)]);
+}
+
+/// A group that nobody knew of in time was not charged its minimum, so it is now.
+#[test]
+fn a_group_that_comes_late_is_charged_whole() {
+    let grouped = |terms: &mut crate::plan::MeterTerms| {
+        terms.group_by = std::vec!["project".into()];
+        terms.minimum = Some(10.into());
+    };
+    let mut account = on_terms(grouped);
+    account.until(APRIL).pay(APRIL);
+    account
+        .record("api", 1, at("2026-03-10T00:00:00Z"))
+        .until("2026-05-01T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(UsageAdjustment, 1, 10_00)]);
+}
+
+/// A human has looked: the next invoice is opened however many lines it has.
+#[test]
+fn what_was_released_is_billed() {
+    let mut account = on_terms(|terms| terms.group_by = std::vec!["project".into()]);
+    let plans = std::sync::Arc::make_mut(&mut account.plans);
+    plans.get_mut(&BASIC).unwrap().invoice_lines_per_day_max = 2;
+    for project in ["a", "b", "c"] {
+        account.record("api", 400, at("2026-03-10T00:00:00Z"));
+        let event = &mut account.usage.last_mut().unwrap().event;
+        event.properties.insert("project".into(), project.into());
+    }
+    account.until(APRIL);
+    assert!(account.sub.parked_at.is_some());
+    account.must(APRIL, &Command::Unpark).until(APRIL);
+    assert!(account.sub.parked_at.is_none());
+    assert_eq!(usage_lines(&account).len(), 3);
+}
