@@ -1,25 +1,17 @@
 //! Durable commits: one caller, many callers at once, and the same rows batched by hand.
 
 use std::path::Path;
-use std::time::Instant;
 
 use billing::core::ports::Commit;
 use billing::core::subscription::Subscription;
 use billing::{SqliteStore, Store};
+use billing_benches::callers::{CALLERS, THREADS, all_at_once, one_after_the_other};
 use billing_benches::floor::{self, Floor, Source};
 use billing_benches::measure::{SAMPLES_MIN, Sample, Table, Target, per_second, take_turns};
 use billing_benches::subscribers::{FIRST_DAY, at, copy, fill, plan, renewal, standing};
 use billing_benches::{Scratch, measuring, print};
 use chrono::TimeDelta;
 use criterion::Criterion;
-use futures_executor::block_on;
-use futures_util::future::join_all;
-
-/// How many wait for a commit at a time.
-const CALLERS: usize = 64;
-
-/// On how many threads they are.
-const THREADS: usize = 4;
 
 /// How many renewals one transaction of the floor has.
 const BATCH: usize = 1_024;
@@ -78,8 +70,12 @@ fn main() {
     let (source, target) = (floor::connect(&shared), floor::connect(&bare));
     let (mut source, mut floor) = (Source::new(&source), Floor::new(&target));
     let mut run = |contestant: usize, sample: usize| match contestant {
-        0 => one_after_the_other(&alone_store, commits(sample, size.alone)),
-        1 => all_at_once(&shared_store, commits(sample, block)),
+        0 => one_after_the_other(commits(sample, size.alone), async |commit| {
+            committed(&alone_store, commit).await;
+        }),
+        1 => all_at_once(commits(sample, block), async |commit| {
+            committed(&shared_store, commit).await;
+        }),
         _ => {
             let ids = &standings[sample * block..(sample + 1) * block];
             let rows: Vec<_> = ids
@@ -135,47 +131,6 @@ fn main() {
 
 fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path).expect("a store")
-}
-
-fn one_after_the_other(store: &SqliteStore, commits: Vec<Commit>) -> Sample {
-    let elements = u64::try_from(commits.len()).expect("a number");
-    let start = Instant::now();
-    for commit in commits {
-        block_on(committed(store, commit));
-    }
-    Sample {
-        elapsed: start.elapsed(),
-        elements,
-    }
-}
-
-/// Each caller waits for its own commit before it asks for the next one.
-fn all_at_once(store: &SqliteStore, commits: Vec<Commit>) -> Sample {
-    let elements = u64::try_from(commits.len()).expect("a number");
-    let mut callers: Vec<Vec<Commit>> = (0..CALLERS).map(|_| Vec::new()).collect();
-    for (number, commit) in commits.into_iter().enumerate() {
-        callers[number % CALLERS].push(commit);
-    }
-    let mut callers = callers.into_iter();
-    let threads: Vec<Vec<_>> = (0..THREADS)
-        .map(|_| callers.by_ref().take(CALLERS / THREADS).collect())
-        .collect();
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        for callers in threads {
-            scope.spawn(move || {
-                block_on(join_all(callers.into_iter().map(async |commits| {
-                    for commit in commits {
-                        committed(store, commit).await;
-                    }
-                })));
-            });
-        }
-    });
-    Sample {
-        elapsed: start.elapsed(),
-        elements,
-    }
 }
 
 async fn committed(store: &SqliteStore, commit: Commit) {

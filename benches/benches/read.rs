@@ -6,7 +6,7 @@ use std::time::Instant;
 use billing::core::id::TenantId;
 use billing::core::subscription::Subscription;
 use billing::{SqliteStore, Store};
-use billing_benches::measure::{SAMPLES_MIN, Sample, Series, Table, Target, take_turns};
+use billing_benches::measure::{SAMPLES_MIN, Sample, Table, Target, micros, take_turns};
 use billing_benches::subscribers::{FIRST_DAY, at, fill, plan, tenant_id};
 use billing_benches::{Random, Scratch, floor, measuring};
 use chrono::TimeDelta;
@@ -75,7 +75,6 @@ fn main() {
     let mut table = Table::new(&format!(
         "A live subscription of one of {tenants} tenants, drawn at random"
     ));
-    let micros = |series: &Series| format!("{:.2} us", series.seconds_each() * 1e6);
     let ours = micros(&port);
     let ratio = |other| port.slower_than(other);
     table.ratio(

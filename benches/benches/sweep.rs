@@ -5,19 +5,18 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use billing::{Billing, SqliteStore, SweepOptions, TestClock};
 use billing_benches::floor::{self, Floor, Source};
 use billing_benches::measure::{Sample, Table, Target, per_second, take_turns};
-use billing_benches::subscribers::{FIRST_DAY, UNTIL_DUE, at, copy, fill, plan};
-use billing_benches::{Random, Scratch, measuring, print};
-use chrono::{DateTime, TimeDelta, Utc};
+use billing_benches::subscribers::{at, copy, fill, plan};
+use billing_benches::sweeping::{Day, renewals, swept_by_hand, swept_until};
+use billing_benches::{Random, Scratch, memory, print, size};
+use chrono::{DateTime, Utc};
 use criterion::Criterion;
 use futures_executor::block_on;
-use rusqlite::Connection;
 
 /// How many subscriptions there are.
 const SUBSCRIPTIONS: &str = "BILLING_BENCH_SUBSCRIPTIONS";
@@ -34,11 +33,7 @@ fn main() {
         memory_run(Path::new(&path), at(&until));
         return;
     }
-    let subscriptions: usize = match std::env::var(SUBSCRIPTIONS) {
-        Ok(number) => number.parse().expect("a number of subscriptions"),
-        Err(_) if measuring() => 1_000_000,
-        Err(_) => 1_000,
-    };
+    let subscriptions = size(SUBSCRIPTIONS, 1_000_000, 1_000);
     let day = Day {
         due: (subscriptions / 10).max(100),
     };
@@ -58,7 +53,13 @@ fn main() {
     let mut came: Vec<_> = (0..all).map(|place| day.came_at(place)).collect();
     Random::new(1).shuffle(&mut came);
     fill(&ours, &plan, &came);
-    let memory = [first, second].map(|place| measured_apart(&ours, day.due_at(place - 1)));
+    let memory = [first, second].map(|place| {
+        let file = ours.to_str().expect("a path in UTF-8");
+        memory::measured_apart(&[
+            (MEMORY_FILE, file.into()),
+            (MEMORY_UNTIL, day.due_at(place - 1).to_rfc3339()),
+        ])
+    });
     copy(&ours, &twin);
     let megabytes = std::fs::metadata(&ours).expect("a file").len() >> 20;
     let set_up = start.elapsed();
@@ -77,7 +78,7 @@ fn main() {
         let until = day.due_at(end_of(sample) - 1);
         let elapsed = match contestant {
             0 => swept_until(&billing, until, elements),
-            _ => swept_by_hand(&mut floor, &mut source_rows, until, elements),
+            _ => swept_by_hand(&mut floor, &mut source_rows, until, elements, 4).writing,
         };
         Sample { elapsed, elements }
     });
@@ -108,104 +109,15 @@ fn main() {
         4.0 * bare.rate()
     ));
     for (due, memory) in [small, day.due].into_iter().zip(memory) {
-        match memory {
-            Some([before, peak]) => print(&format!(
-                "a process that sweeps {due:>6}: {before} KiB before, {peak} KiB at its peak, {} KiB more",
-                peak.saturating_sub(before)
-            )),
-            None => print("memory is read from /proc/self/status, which is not here"),
-        }
+        memory::print_peak(&format!("sweeps {due:>6}"), memory);
     }
-}
-
-/// A day on which so many fall due, evenly spread.
-struct Day {
-    due: usize,
-}
-
-impl Day {
-    fn came_at(&self, place: usize) -> DateTime<Utc> {
-        let micros = 86_400_000_000 / i64::try_from(self.due).expect("a number");
-        at(FIRST_DAY) + TimeDelta::microseconds(micros * i64::try_from(place).expect("a number"))
-    }
-
-    fn due_at(&self, place: usize) -> DateTime<Utc> {
-        self.came_at(place) + UNTIL_DUE
-    }
-}
-
-fn swept_until(billing: &Billing, until: DateTime<Utc>, due: u64) -> Duration {
-    let start = Instant::now();
-    let report = block_on(billing.sweep(until, &SweepOptions::default(), |_| ControlFlow::Continue(())));
-    let elapsed = start.elapsed();
-    let report = report.expect("a sweep");
-    assert_eq!(
-        (report.steps, report.invoices, report.conflicts, report.failed),
-        (due, due, 0, 0),
-        "all that is due"
-    );
-    elapsed
-}
-
-/// The same day on the twin. What is to be written is looked up between the pages, which is not counted.
-fn swept_by_hand(floor: &mut Floor<'_>, source: &mut Source<'_>, until: DateTime<Utc>, due: u64) -> Duration {
-    let page_size = SweepOptions::default().page;
-    let (mut elapsed, mut found, mut after) = (Duration::ZERO, 0, None);
-    loop {
-        let (mut page, reading) = floor.due_page(until.timestamp_micros(), after, page_size);
-        elapsed += reading;
-        let Some(last) = page.last() else { break };
-        after = Some(*last);
-        found += page.len();
-        // In the order of the keys, as the sweep writes.
-        page.sort_by_key(|(_, id)| *id);
-        let rows: Vec<_> = page.iter().map(|(_, id)| source.rows(*id)).collect();
-        assert!(
-            rows.iter().all(|rows| rows.len() == 4),
-            "a renewal by a sweep writes four rows"
-        );
-        elapsed += floor.write(&rows);
-    }
-    assert_eq!(u64::try_from(found), Ok(due), "all that is due");
-    elapsed
-}
-
-fn renewals(connection: &Connection) -> i64 {
-    let sql = "SELECT count(*) FROM invoices WHERE number = 2 AND kind = 'renewal' AND status = 'open'";
-    connection.query_row(sql, [], |row| row.get(0)).expect("a count")
-}
-
-/// Resident memory before and at the peak, in KiB, of a process that sweeps `path` until `until` and nothing else.
-fn measured_apart(path: &Path, until: DateTime<Utc>) -> Option<[u64; 2]> {
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .env(MEMORY_FILE, path)
-        .env(MEMORY_UNTIL, until.to_rfc3339())
-        .output()
-        .expect("a process");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).expect("text");
-    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
-    Some([numbers.next()??, numbers.next()??])
 }
 
 fn memory_run(path: &Path, until: DateTime<Utc>) {
     let store = Arc::new(SqliteStore::open(path).expect("a store"));
     let billing = Billing::new(store, Arc::new(TestClock::at(until)));
-    let before = resident("VmRSS:");
-    let report = block_on(billing.sweep(until, &SweepOptions::default(), |_| ControlFlow::Continue(())));
-    assert!(report.is_ok_and(|report| report.steps > 0 && report.failed == 0));
-    print(&format!("{before} {}", resident("VmHWM:")));
-}
-
-/// A line of `/proc/self/status`, in KiB; "-" where there is no such thing.
-fn resident(line: &str) -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let found = status
-        .lines()
-        .find_map(|text| text.strip_prefix(line)?.split_whitespace().next());
-    found.unwrap_or("-").into()
+    memory::run_measured(|| {
+        let report = block_on(billing.sweep(until, &SweepOptions::default(), |_| ControlFlow::Continue(())));
+        assert!(report.is_ok_and(|report| report.steps > 0 && report.failed == 0));
+    });
 }

@@ -16,7 +16,7 @@ use billing::core::usage::{CellUsage, ChargeCell, Usage};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::subscribers::{at, plan, request, settled, usd};
+use crate::subscribers::{at, plan, request, settled, standing, usd};
 
 /// One decision, ready to be made.
 #[derive(Debug)]
@@ -111,10 +111,9 @@ impl Case {
     }
 }
 
-/// A creation, one case of each command, and a renewal that rates usage.
-pub fn cases() -> Vec<Case> {
-    let (start, mid, end) = (at("2026-01-01"), at("2026-01-16T10:30:00Z"), at("2026-02-01"));
-    let create = Case {
+/// A subscription that begins on the first day of January 2026.
+fn creation() -> Case {
+    Case {
         name: "create".into(),
         rated_lines: 0,
         asked: Asked::Create(Box::new(request(1))),
@@ -125,10 +124,33 @@ pub fn cases() -> Vec<Case> {
         },
         invoice: None,
         usage: None,
-        now: start,
+        now: at("2026-01-01"),
         actor: Actor::User(ActorName::new("user-4711").expect("a name")),
         ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+    }
+}
+
+/// A renewal at the end of January that bills what was used of each meter and nothing else.
+pub fn renewal_of(meters: &[MeterCase]) -> Case {
+    let create = creation();
+    let active = standing(1, create.now, &create.plan);
+    let case = Case {
+        name: format!("advance, rating {} meters", meters.len()),
+        actor: Actor::System,
+        ip: None,
+        plan: Plan {
+            price: usd(0),
+            ..create.plan.clone()
+        },
+        ..create.clone_at(at("2026-02-01")).of(&active, Command::Advance)
     };
+    metered(case, meters)
+}
+
+/// A creation, one case of each command, and a renewal that rates usage.
+pub fn cases() -> Vec<Case> {
+    let create = creation();
+    let (start, mid, end) = (create.now, at("2026-01-16T10:30:00Z"), at("2026-02-01"));
     let created = create.decide().expect("a creation");
     let invoice = created.opened.expect("the first invoice");
     let new = created.next;
@@ -240,30 +262,54 @@ pub fn cases() -> Vec<Case> {
             })
         })
         .collect();
-    cases.push(Case {
+    let per_unit = |code: &str, quantity: &str, unit_price: &str| MeterCase {
+        code: code.into(),
+        quantity: quantity.into(),
+        charge: ChargeModel::PerUnit {
+            unit_price: unit_price.parse().expect("a price"),
+        },
+    };
+    let advance = Case {
         name: "advance, rating 2 meters".into(),
-        rated_lines: 2,
-        ..metered(Case {
-            actor: Actor::System,
-            ip: None,
-            ..create.clone_at(end).of(&active, Command::Advance)
-        })
-    });
+        actor: Actor::System,
+        ip: None,
+        ..create.clone_at(end).of(&active, Command::Advance)
+    };
+    cases.push(metered(
+        advance,
+        &[
+            per_unit("api-calls", "123456", "0.0004"),
+            per_unit("storage-gb", "37.25", "0.021"),
+        ],
+    ));
     cases.insert(0, create);
     cases
 }
 
-/// The same with two meters in the plan and usage of both.
-fn metered(mut case: Case) -> Case {
+/// A meter of a plan, and how much was used of it.
+#[derive(Clone, Debug)]
+pub struct MeterCase {
+    /// Its code.
+    pub code: String,
+    /// How much, of which 10 are included.
+    pub quantity: String,
+    /// What the rest costs.
+    pub charge: ChargeModel,
+}
+
+/// The same with meters in the plan and usage of each.
+fn metered(mut case: Case, meters: &[MeterCase]) -> Case {
     let mut usage = Usage {
         watermark: 1_000,
         ..Usage::default()
     };
-    for (meter, quantity, unit_price) in [
-        ("api-calls", "123456", "0.0004"),
-        ("storage-gb", "37.25", "0.021"),
-    ] {
-        let meter = MeterCode::new(meter).expect("a code");
+    for MeterCase {
+        code,
+        quantity,
+        charge,
+    } in meters
+    {
+        let meter = MeterCode::new(code).expect("a code");
         let used = CellUsage {
             quantity: quantity.parse().expect("a quantity"),
             events: 1,
@@ -274,13 +320,12 @@ fn metered(mut case: Case) -> Case {
         let terms = MeterTerms {
             allowance: 10.into(),
             warn_at: Vec::new(),
-            ..MeterTerms::new(ChargeModel::PerUnit {
-                unit_price: unit_price.parse().expect("a price"),
-            })
+            ..MeterTerms::new(charge.clone())
         };
         case.plan.meters.insert(meter, terms);
     }
     Case {
+        rated_lines: u32::try_from(meters.len()).expect("a number"),
         usage: Some(usage),
         ..case
     }

@@ -8,11 +8,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use billing::core::id::SubscriptionId;
+use billing::core::usage::UsageEvent;
+use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Statement, params, params_from_iter};
 use uuid::Uuid;
 
-use crate::subscribers::renewal_key;
+use crate::subscribers::{UNTIL_DUE, renewal_key};
 
 /// What billing-sqlite sets on its writing connection and has no option for: see its `schema.rs`.
 const WAL_AUTOCHECKPOINT: u32 = 4_000;
@@ -46,7 +48,7 @@ pub fn connect(path: &Path) -> Connection {
 }
 
 /// A table that a renewal writes to: how its row is found in the one database and written to the other.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     (
         "SELECT id, version, status, next_due_at, body FROM subscriptions WHERE id = ?1",
         "UPDATE subscriptions SET version = ?2, status = ?3, next_due_at = ?4, body = ?5 WHERE id = ?1",
@@ -71,17 +73,48 @@ const TABLES: [(&str, &str); 5] = [
         "SELECT tenant_id, key, fingerprint, answer, recorded_at FROM commands WHERE tenant_id = ?1 AND key = ?2",
         "INSERT INTO commands (tenant_id, key, fingerprint, answer, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     ),
+    (
+        "SELECT subscription_id, starts_at, ends_at, plan_id, since, period_start, period_end FROM usage_windows \
+         WHERE subscription_id = ?1 ORDER BY starts_at DESC LIMIT 1",
+        "INSERT INTO usage_windows (subscription_id, starts_at, ends_at, plan_id, since, period_start, period_end) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    ),
 ];
 
 const INVOICES: usize = 2;
+const JOBS: usize = 3;
+const COMMANDS: usize = 4;
 
-/// The rows that one renewal wrote: the place of each one's table, and its values.
+/// The table after those: of usage events, which are not read back but made by [`usage_row`].
+const USAGE_EVENTS: usize = TABLES.len();
+
+const USAGE_EVENT: &str = "INSERT INTO usage_events \
+     (tenant_id, occurred_at, sequence, meter, quantity, idempotency_key, recorded_at, properties) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// Rows, such as those that one renewal wrote: the place of each one's table, and its values.
 pub type Rows = Vec<(usize, Vec<Value>)>;
+
+/// The row of a usage event without properties.
+pub fn usage_row(event: &UsageEvent, sequence: i64, recorded_at: DateTime<Utc>) -> (usize, Vec<Value>) {
+    assert!(event.properties.is_empty(), "the floor makes no JSON");
+    let values = vec![
+        Value::Blob(event.tenant_id.uuid().as_bytes().to_vec()),
+        Value::Integer(event.occurred_at.timestamp_micros()),
+        Value::Integer(sequence),
+        Value::Text(event.meter.as_str().into()),
+        Value::Text(event.quantity.to_string()),
+        Value::Text(event.idempotency_key.as_str().into()),
+        Value::Integer(recorded_at.timestamp_micros()),
+        Value::Null,
+    ];
+    (USAGE_EVENTS, values)
+}
 
 /// Finds the rows of renewals in a database that the store has written.
 #[derive(Debug)]
 pub struct Source<'a> {
-    statements: [Statement<'a>; 5],
+    statements: [Statement<'a>; TABLES.len()],
     tenant: Statement<'a>,
 }
 
@@ -95,7 +128,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The rows of the newest renewal of `id`; the answer to the command only when there was one.
+    /// The rows of the newest renewal of `id`; the answer to the command only when there was one, and the window of usage
+    /// only when the plan has meters.
     pub fn rows(&mut self, id: Uuid) -> Rows {
         let mut rows = Rows::new();
         let tenant: Value = self
@@ -105,9 +139,9 @@ impl<'a> Source<'a> {
         let mut charge = String::new();
         for (table, statement) in self.statements.iter_mut().enumerate() {
             let parameters: Vec<Value> = match table {
-                0..=INVOICES => vec![Value::Blob(id.as_bytes().to_vec())],
-                3 => vec![Value::Text(std::mem::take(&mut charge))],
-                _ => vec![tenant.clone(), Value::Text(renewal_key(SubscriptionId::new(id)))],
+                JOBS => vec![Value::Text(std::mem::take(&mut charge))],
+                COMMANDS => vec![tenant.clone(), Value::Text(renewal_key(SubscriptionId::new(id)))],
+                _ => vec![Value::Blob(id.as_bytes().to_vec())],
             };
             let columns = statement.column_count();
             let found = statement
@@ -119,10 +153,9 @@ impl<'a> Source<'a> {
                 .expect("a query")
                 .next();
             let Some(values) = found else {
-                assert_eq!(
-                    table,
-                    TABLES.len() - 1,
-                    "a renewal has a row in each table, a command it may have"
+                assert!(
+                    table >= COMMANDS,
+                    "a renewal has a row in each table, a command and a window it may have"
                 );
                 continue;
             };
@@ -140,8 +173,9 @@ impl<'a> Source<'a> {
 #[derive(Debug)]
 pub struct Floor<'a> {
     connection: &'a Connection,
-    statements: [Statement<'a>; 5],
+    statements: Vec<Statement<'a>>,
     due: Statement<'a>,
+    usage: Statement<'a>,
 }
 
 impl<'a> Floor<'a> {
@@ -150,10 +184,15 @@ impl<'a> Floor<'a> {
         let prepare = |sql| connection.prepare(sql).expect("a statement");
         let due = "SELECT next_due_at, id, body FROM subscriptions \
              WHERE next_due_at <= ?1 AND (next_due_at, id) > (?2, ?3) ORDER BY next_due_at, id LIMIT ?4";
+        let usage = "SELECT meter, quantity, occurred_at, sequence \
+             FROM subscriptions JOIN usage_events USING (tenant_id) \
+             WHERE id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 ORDER BY occurred_at, sequence";
+        let writes = TABLES.iter().map(|(_, write)| *write).chain([USAGE_EVENT]);
         Self {
             connection,
-            statements: TABLES.map(|(_, write)| prepare(write)),
+            statements: writes.map(prepare).collect(),
             due: prepare(due),
+            usage: prepare(usage),
         }
     }
 
@@ -196,9 +235,26 @@ impl<'a> Floor<'a> {
         }
         (found, start.elapsed())
     }
+
+    /// Reads the usage of the month before each one of a page is due, as the text and numbers that it is; how long that
+    /// took.
+    pub fn usage(&mut self, page: &[(i64, Uuid)]) -> Duration {
+        let start = Instant::now();
+        let month = UNTIL_DUE.num_microseconds().expect("a number");
+        for (due_at, id) in page {
+            let parameters = params![id.as_bytes(), due_at - month, due_at];
+            let mut rows = self.usage.query(parameters).expect("a query");
+            while let Some(row) = rows.next().expect("a row") {
+                for column in 0..4 {
+                    std::hint::black_box(row.get_ref(column).expect("a column"));
+                }
+            }
+        }
+        start.elapsed()
+    }
 }
 
-/// Checks that two databases hold the same in the tables that renewals write to, so that floor and store did the same.
+/// Checks that two databases hold the same in the tables that are written to, so that floor and store did the same.
 pub fn assert_twins(left: &Connection, right: &Connection) {
     for (table, bytes) in [
         ("subscriptions", "body"),
@@ -206,6 +262,8 @@ pub fn assert_twins(left: &Connection, right: &Connection) {
         ("invoices", "body"),
         ("jobs", "effect"),
         ("commands", "answer"),
+        ("usage_windows", "ends_at"),
+        ("usage_events", "quantity || idempotency_key"),
     ] {
         let sql = format!("SELECT count(*), coalesce(sum(length({bytes})), 0) FROM {table}");
         let sums = |connection: &Connection| -> (i64, i64) {

@@ -1,14 +1,18 @@
-//! What the benches share: subscribers, cases, bare SQLite as the floor, and the way of measuring.
+//! What the benches share: subscribers and their usage, cases, bare SQLite as the floor, and the way of measuring.
 //!
 //! `cargo xtask bench` runs them all; `cargo bench --package billing-benches --bench sweep` runs one. Without `--bench`
 //! among the arguments, as under `cargo test --benches`, each runs once on tiny sizes, to see that it works.
 //!
 //! Databases are written below `target/tmp`, on the disk that the workspace is on, and removed at the end.
 
+pub mod callers;
 pub mod cases;
 pub mod floor;
 pub mod measure;
+pub mod memory;
 pub mod subscribers;
+pub mod sweeping;
+pub mod usage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +21,16 @@ use std::path::{Path, PathBuf};
 pub fn measuring() -> bool {
     let mut arguments = std::env::args();
     arguments.any(|argument| argument == "--bench") && !std::env::args().any(|argument| argument == "--test")
+}
+
+/// How large a run is: what the environment variable `name` says, else `measured` or, when this run only shows that the
+/// bench works, `tried`.
+pub fn size(name: &str, measured: usize, tried: usize) -> usize {
+    match std::env::var(name) {
+        Ok(number) => number.parse().expect("a number"),
+        Err(_) if measuring() => measured,
+        Err(_) => tried,
+    }
 }
 
 /// Prints a line of a result.
@@ -68,14 +82,18 @@ impl Random {
         Self(seed)
     }
 
-    /// A number below `bound`. Skewed by less than one in four billion for the bounds that are used here.
-    pub fn below(&mut self, bound: usize) -> usize {
+    /// The next number.
+    pub const fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let below = (u128::from(mixed) * bound as u128) >> 64;
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`. Skewed by less than one in four billion for the bounds that are used here.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let below = (u128::from(self.bits()) * bound as u128) >> 64;
         usize::try_from(below).expect("it is below a usize")
     }
 

@@ -1,13 +1,18 @@
 //! Measuring side by side, and the tables at the end.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, SamplingMode};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 
 use crate::print;
 
 /// The fewest samples that criterion takes.
 pub const SAMPLES_MIN: usize = 10;
+
+/// Of how many samples [`fastest`] takes the fastest one.
+pub const FASTEST_OF: usize = 50;
 
 /// How long so many of something took.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +135,43 @@ pub fn take_turns<const N: usize>(
     all
 }
 
+/// Criterion for [`fastest`].
+pub fn criterion_for_fastest(seconds: u64) -> Criterion {
+    Criterion::default()
+        .sample_size(FASTEST_OF)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(seconds))
+        .configure_from_args()
+}
+
+/// Measures how long `run` takes, what it returns freed again, and adds that to `table` by [`Table::nanos`].
+pub fn fastest<T>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    table: &mut Table,
+    name: &str,
+    target: Target,
+    mut run: impl FnMut() -> T,
+) {
+    let mut series = Series::default();
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let start = Instant::now();
+            for _ in 0..iterations {
+                drop(black_box(run()));
+            }
+            let elapsed = start.elapsed();
+            series.push(Sample {
+                elapsed,
+                elements: iterations,
+            });
+            elapsed
+        });
+    });
+    if !series.is_empty() {
+        table.nanos(name, &series.last(FASTEST_OF), target);
+    }
+}
+
 fn wait(seconds: f64) -> Duration {
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds {
@@ -244,4 +286,9 @@ impl Table {
 /// So many in a second, for a table.
 pub fn per_second(series: &Series, unit: &str) -> String {
     format!("{:.0} {unit}/s", series.rate())
+}
+
+/// How long one takes, for a table.
+pub fn micros(series: &Series) -> String {
+    format!("{:.2} us", series.seconds_each() * 1e6)
 }
