@@ -83,9 +83,9 @@ pub(crate) async fn show(store: &Arc<dyn Store>) -> Result<()> {
         .consume(vec![event("team:calls:2", "calls", 40_000, "2024-09-21")?])
         .await?;
     if let Some(ConsumeOutcome::OverLimit(check)) = too_much.first() {
-        let left = check.answer.remaining.unwrap_or_default();
+        let limit = check.answer.hard_limit.unwrap_or_default();
         print(&format!(
-            "\n40,000 calls more are refused: {left} are left of the hard limit"
+            "\n40,000 calls more are refused: they would pass the hard limit of {limit}"
         ));
     }
     let october = renew(&billing, &clock, id, "2024-10-01").await?;
