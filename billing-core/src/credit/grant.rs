@@ -90,7 +90,7 @@ impl CreditGrant {
         }
     }
 
-    /// The place in the order of [`Credits`].
+    /// The place in the order of [`Credits`](super::Credits).
     pub(super) fn rank(&self) -> impl Ord + use<> {
         (
             self.priority,

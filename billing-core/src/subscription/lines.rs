@@ -287,7 +287,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// A plan that was checked needs nothing that usage does not carry; see [`MeterTerms`](crate::plan::MeterTerms).
+    /// A plan that was checked needs nothing that usage does not carry; see [`MeterTerms`].
     fn not_rated(&self, error: RatingError) -> Rejection {
         match error {
             RatingError::Money(error) => error.into(),
