@@ -170,7 +170,7 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
             (_, ProrationRule::None) => ProrationRule::None,
             (ProrationRule::None, rule) | (rule, _) => rule,
         };
-        draft.proration_charge(target, period, rule)?
+        draft.proration_charge(target, term.priced_by(rule), rule)?
     } else {
         draft.advance_line(period)?
     };
@@ -184,6 +184,7 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
             period,
             plan_since: now,
             price_since: None,
+            rest_of: term.rest_of.filter(|_| same_interval),
             debits,
         },
         collection,

@@ -67,7 +67,7 @@ impl Draft<'_> {
             BillingTiming::InAdvance => return Ok(None),
             BillingTiming::InArrears => {}
         }
-        let whole = term.period;
+        let whole = term.priced_by(plan.proration);
         let until = until.clamp(whole.start, whole.end);
         let since = term.owed_since();
         let Ok(period) = Period::new(since, until) else {
@@ -95,7 +95,7 @@ impl Draft<'_> {
         Ok(Some(recurring.line(kind, plan, period, amount, explanation)))
     }
 
-    /// The price of what is left of `period` from now on, by `rule`.
+    /// The price of what is left of the whole `period` from now on, by `rule`.
     pub(super) fn proration_charge(
         &self,
         plan: &Plan,

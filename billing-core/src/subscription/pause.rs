@@ -89,7 +89,12 @@ fn paused_now(
                 .num_microseconds()
                 .unwrap_or(0);
             // Time that was not paid for in advance is nothing to be set aside.
-            (left_micros > 0 && !debits.is_empty()).then_some(Carried { left_micros, debits })
+            let whole_micros = Some(term.whole().microseconds());
+            (left_micros > 0 && !debits.is_empty()).then_some(Carried {
+                left_micros,
+                debits,
+                whole_micros,
+            })
         }
     };
     let collection = cancel::close_out(draft, current.usage.from, now, lines)?;
@@ -150,6 +155,11 @@ pub(super) fn resumed(
         unit: IntervalUnit::Day,
     })?;
     let period = Period::new(at, end)?;
+    let whole = carried.whole_micros.map(TimeDelta::microseconds);
+    let rest_of = match whole.and_then(|whole| end.checked_sub_signed(whole)) {
+        Some(start) => Some(Period::new(start, end)?),
+        None => None,
+    };
     draft.anchor_at(end);
     draft.record(
         AuditAction::Resumed,
@@ -166,6 +176,7 @@ pub(super) fn resumed(
             period,
             plan_since: at,
             price_since: None,
+            rest_of,
             debits,
         },
         collection,

@@ -77,7 +77,7 @@ fn changed_now(draft: &mut Draft<'_>, active: &Active, quantity: u32) -> Result<
     let owed = lines.len();
     draft.proration_credits(plan, &term.debits, &mut lines)?;
     draft.change_quantity_to(quantity);
-    lines.extend(draft.proration_charge(plan, term.period, plan.proration)?);
+    lines.extend(draft.proration_charge(plan, term.priced_by(plan.proration), plan.proration)?);
     let exchanged = lines.len() > owed;
     let (collection, debits) = draft.open_change(
         InvoiceKind::QuantityChange,

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::calendar::Period;
 use crate::id::PlanId;
 use crate::payment::{Collection, Debit};
+use crate::plan::ProrationRule;
 use crate::usage::WindowTerm;
 
 /// The plain name of a state.
@@ -147,6 +148,10 @@ pub struct Term {
     pub price_since: Option<DateTime<Utc>>,
     /// What was paid for time of this period; what a credit for unused time is computed from.
     pub debits: Vec<Debit>,
+    /// The period that prices and allowances are for, where the term is the rest of one that a pause had set aside: as long as
+    /// that one was, and ending with the term. None where it is the term's own.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub rest_of: Option<Period>,
 }
 
 impl Term {
@@ -156,11 +161,24 @@ impl Term {
     }
 
     /// What of it a billed window keeps.
-    pub(crate) const fn window_term(&self) -> WindowTerm {
+    pub(crate) fn window_term(&self) -> WindowTerm {
         WindowTerm {
             since: self.plan_since,
-            period: self.period,
+            period: self.whole(),
         }
+    }
+
+    /// The period that a price is a part of by `rule`: without proration a price is that of the term, whole or not at all.
+    pub(crate) fn priced_by(&self, rule: ProrationRule) -> Period {
+        match rule {
+            ProrationRule::Second | ProrationRule::Day => self.whole(),
+            ProrationRule::None => self.period,
+        }
+    }
+
+    /// The whole period, of which prices and allowances are parts.
+    pub(crate) fn whole(&self) -> Period {
+        self.rest_of.unwrap_or(self.period)
     }
 }
 
@@ -324,6 +342,9 @@ pub struct Carried {
     pub left_micros: i64,
     /// What was paid for it.
     pub debits: Vec<Debit>,
+    /// How long the whole period was, in microseconds; none if that was not kept.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub whole_micros: Option<i64>,
 }
 
 /// Ended for good. Only the invoice for what was used may still be collected.

@@ -519,3 +519,31 @@ fn a_free_period_is_paid_at_once_and_moves_on() {
     account.fail("2026-04-01T06:00:00Z", DeclineClass::Stop);
     assert_eq!(account.catch_up(at("2026-04-02T00:00:00Z")), 0);
 }
+
+/// The rest that a pause had set aside is charged as the part of a period that it is, also after a second pause.
+#[test]
+fn a_change_in_the_rest_of_a_period_is_charged_as_a_part_of_it() {
+    let mut account = Account::on(BASIC, MARCH);
+    account.pay(MARCH);
+    account.must(
+        "2026-03-11T00:00:00Z",
+        &pause(When::Now, None, UnusedOnPause::Carry),
+    );
+    account.must("2026-06-01T00:00:00Z", &Command::Resume);
+    let mut twice = account.clone();
+    account.must("2026-06-01T00:00:00Z", &change(PRO, Some(When::Now)));
+    assert_eq!(
+        account.lines(),
+        [(ProrationCredit, -21_00), (ProrationCharge, 42_00)]
+    );
+    twice.must(
+        "2026-06-11T00:00:00Z",
+        &pause(When::Now, None, UnusedOnPause::Carry),
+    );
+    twice.must("2026-07-01T00:00:00Z", &Command::Resume);
+    twice.must("2026-07-02T00:00:00Z", &change(PRO, Some(When::Now)));
+    assert_eq!(
+        twice.lines(),
+        [(ProrationCredit, -10_00), (ProrationCharge, 20_00)]
+    );
+}

@@ -501,3 +501,22 @@ fn what_was_released_is_billed() {
     assert!(account.sub.parked_at.is_none());
     assert_eq!(usage_lines(&account).len(), 3);
 }
+
+/// What a pause had set aside is the rest of its period, and grants and asks for the rest of it.
+#[test]
+fn the_rest_of_a_period_after_a_pause_grants_its_part() {
+    let minimum = |terms: &mut crate::plan::MeterTerms| terms.minimum = Some(62.into());
+    let mut account = on_terms(minimum);
+    account.must(
+        "2026-03-11T00:00:00Z",
+        &pause(When::Now, None, UnusedOnPause::Carry),
+    );
+    assert_eq!(usage_lines(&account), [(Usage, 0, 20_00)]);
+    account.pay("2026-03-11T00:00:00Z");
+    account.must("2026-06-01T00:00:00Z", &Command::Resume);
+    // 21 of 31 days are left: 210 of 310 are free, and 42.00 of 62.00 are due at least.
+    account
+        .record("api", 700, at("2026-06-02T00:00:00Z"))
+        .until("2026-06-22T00:00:00Z");
+    assert_eq!(usage_lines(&account), [(Usage, 700, 49_00)]);
+}
