@@ -10,7 +10,8 @@ use core::fmt;
 use rust_decimal::Decimal;
 
 use self::price::Price;
-use super::{Feature, LimitReset, MeterTerms, Plan, RestrictedStage, warn_at};
+use super::meter::warn_at;
+use super::{Feature, LimitReset, MeterTerms, Plan, RestrictedStage};
 use crate::charge::ChargeModel;
 use crate::id::FeatureCode;
 use crate::rating::PeriodTerms;

@@ -4,10 +4,12 @@ use core::num::NonZeroU16;
 use std::string::ToString;
 use std::vec;
 
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::*;
-use crate::aggregation::HeldUnit;
+use crate::aggregation::{Aggregation, HeldUnit};
+use crate::charge::ChargeModel;
 use crate::retry::ExponentialBackoff;
 
 fn usd(minor: i64) -> Money {
