@@ -11,10 +11,8 @@ use billing_core::tax::{TaxRequest, TaxTreatment};
 use chrono::{DateTime, Utc};
 
 use crate::facts::Noted;
+use crate::reads::PAGE;
 use crate::{Billing, Error, Receipt, Request};
-
-/// How many rows a paged read takes at once.
-const PAGE: usize = 1_000;
 
 impl Billing {
     /// Keeps a coupon, or what it says from now on. Discounts that it has left, and how often it was redeemed, stay.

@@ -98,8 +98,9 @@ impl Billing {
     ///
     /// # Errors
     ///
-    /// In order: [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Rejected`] as [`subscription::create()`]
-    /// says, [`Error::Contended`], [`Error::Store`].
+    /// In order: [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Tax`] and [`Error::InvalidTax`],
+    /// [`Error::UnknownCoupon`], [`Error::Rejected`] as [`subscription::create()`] says, [`Error::Contended`],
+    /// [`Error::Store`].
     pub async fn create(&self, request: &Request, new: &NewSubscription) -> Result<Receipt, Error> {
         let fingerprint = fingerprint(&("create", new))?;
         for _ in 0..ATTEMPTS_MAX {
@@ -406,7 +407,8 @@ impl Billing {
     ///
     /// # Errors
     ///
-    /// In order: [`Error::UnknownSubscription`], [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Rejected`] as
+    /// In order: [`Error::UnknownSubscription`], [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::UnknownInvoice`],
+    /// [`Error::Tax`] and [`Error::InvalidTax`], [`Error::UnknownCoupon`], [`Error::Rejected`] as
     /// [`subscription::decide`] says, [`Error::Contended`], [`Error::Store`].
     pub async fn execute(
         &self,

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use crate::{Billing, Error};
 
 /// How many rows a paged read takes at once.
-const PAGE: usize = 1_000;
+pub(crate) const PAGE: usize = 1_000;
 
 impl Billing {
     /// A subscription as it was committed last; see [`Subscription::standing`] for what time has made of it since.

@@ -22,17 +22,13 @@ pub enum GrantSource {
     Prepaid,
     /// It was given for free.
     Promotional,
-    /// It was paid for time that was not used.
-    UnusedTime,
-    /// It was paid for an invoice that was credited later.
-    CreditNote,
 }
 
 impl GrantSource {
     /// Whether the tenant's own money is in it.
     pub const fn is_paid(self) -> bool {
         match self {
-            Self::Prepaid | Self::UnusedTime | Self::CreditNote => true,
+            Self::Prepaid => true,
             Self::Promotional => false,
         }
     }

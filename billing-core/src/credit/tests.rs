@@ -86,10 +86,7 @@ fn grants_burn_by_priority_expiry_source_age_and_id() {
         promotional(grant(6, 1)),
         older(grant(5, 1)),
         grant(3, 1),
-        CreditGrant {
-            source: GrantSource::UnusedTime,
-            ..grant(4, 1)
-        },
+        grant(4, 1),
     ];
     let ids = |grants: &[CreditGrant]| grants.iter().map(|grant| grant.id).collect::<Vec<_>>();
     let mut grants = order;

@@ -121,8 +121,6 @@ fn prepaid_credit() {
         &[
             ("prepaid", GrantSource::Prepaid),
             ("promotional", GrantSource::Promotional),
-            ("unused_time", GrantSource::UnusedTime),
-            ("credit_note", GrantSource::CreditNote),
         ],
     );
     strict("spent", &[("spent", spent())], &[]);
