@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use billing::core::audit::Actor;
 use billing::core::charge::ChargeModel;
 use billing::core::credit::GrantSource;
-use billing::core::id::{ActorName, GrantId, InvoiceId, MeterCode, PaymentMethodId};
+use billing::core::id::{ActorName, AddOnCode, GrantId, InvoiceId, MeterCode, PaymentMethodId};
 use billing::core::invoice::Invoice;
 use billing::core::plan::{MeterTerms, Plan, TenantProfile};
 use billing::core::subscription::{
@@ -228,6 +228,21 @@ pub fn cases() -> Vec<Case> {
                     Command::ChangeQuantity {
                         quantity: 5,
                         when: Some(When::Now),
+                    },
+                ),
+                CommandKind::ChangeAddOn => on(mid).of(
+                    &active,
+                    Command::ChangeAddOn {
+                        add_on: AddOnCode::new("backup").expect("a code"),
+                        quantity: 2,
+                        when: Some(When::Now),
+                    },
+                ),
+                CommandKind::BuyAddOn => on(mid).of(
+                    &active,
+                    Command::BuyAddOn {
+                        add_on: AddOnCode::new("setup").expect("a code"),
+                        quantity: 1,
                     },
                 ),
                 CommandKind::DropPendingChange => {

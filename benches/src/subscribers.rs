@@ -5,13 +5,15 @@ use std::path::Path;
 use billing::core::audit::{Actor, Digest};
 use billing::core::calendar::{Interval, MonthEnd};
 use billing::core::id::{
-    IdempotencyKey, InvoiceId, JobId, PaymentMethodId, PlanCode, PlanId, ProductCode, SubscriptionId,
-    TenantId,
+    AddOnCode, IdempotencyKey, InvoiceId, JobId, PaymentMethodId, PlanCode, PlanId, ProductCode,
+    SubscriptionId, TenantId,
 };
 use billing::core::invoice::Invoice;
 use billing::core::money::{Currency, Money, Rounding};
 use billing::core::payment::PaymentOutcome;
-use billing::core::plan::{Activation, BillingTiming, Plan, ProrationRule, TenantProfile};
+use billing::core::plan::{
+    Activation, AddOn, AddOnCharge, BillingTiming, Plan, ProrationRule, TenantProfile,
+};
 use billing::core::ports::{CommandRecord, Commit, CommitRefusal, Job, StoreError};
 use billing::core::retry::RetryPolicy;
 use billing::core::subscription::{
@@ -57,6 +59,7 @@ pub fn plan(code: &str) -> Plan {
         name: code.into(),
         price: usd(10_00),
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: BillingTiming::InAdvance,
         activation: Activation::Immediate,
         trial: None,
@@ -77,6 +80,11 @@ pub fn plan(code: &str) -> Plan {
         discontinued: false,
         features: [].into(),
         meters: [].into(),
+        add_ons: [
+            add_on("backup", AddOnCharge::Recurring),
+            add_on("setup", AddOnCharge::Once),
+        ]
+        .into(),
     }
 }
 
@@ -89,6 +97,15 @@ fn id(kind: u128, number: u64) -> Uuid {
 /// The tenant of subscriber `number`.
 pub fn tenant_id(number: u64) -> TenantId {
     TenantId::new(id(1, number))
+}
+
+fn add_on(code: &str, charged: AddOnCharge) -> (AddOnCode, AddOn) {
+    let add_on = AddOn {
+        name: code.into(),
+        price: usd(5_00),
+        charged,
+    };
+    (AddOnCode::new(code).expect("a code"), add_on)
 }
 
 /// The id of subscriber `number`.
@@ -109,6 +126,7 @@ pub fn request(number: u64) -> Create {
         trial: false,
         coupon: None,
         quantity: 1,
+        add_ons: [].into(),
     }
 }
 

@@ -87,6 +87,12 @@ pub enum AuditAction {
     QuantityChangeScheduled,
     /// Another quantity is in force.
     QuantityChanged,
+    /// An add-on is held, in another quantity, or no more, when the period is over.
+    AddOnChangeScheduled,
+    /// An add-on is held, in another quantity, or no more.
+    AddOnChanged,
+    /// An add-on was bought.
+    AddOnBought,
     /// A scheduled change of plan or quantity, or a scheduled pause, was taken back.
     PendingChangeDropped,
     /// The payment method was set or removed.
@@ -133,6 +139,9 @@ impl AuditAction {
             Self::PlanChanged => "plan_changed",
             Self::QuantityChangeScheduled => "quantity_change_scheduled",
             Self::QuantityChanged => "quantity_changed",
+            Self::AddOnChangeScheduled => "add_on_change_scheduled",
+            Self::AddOnChanged => "add_on_changed",
+            Self::AddOnBought => "add_on_bought",
             Self::PendingChangeDropped => "pending_change_dropped",
             Self::PaymentMethodSet => "payment_method_set",
             Self::AutoRenewSet => "auto_renew_set",

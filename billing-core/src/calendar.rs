@@ -20,7 +20,9 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::num::NonZeroU16;
 
-use chrono::{DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc,
+};
 use chrono_tz::{GapInfo, Tz};
 
 /// The calendar unit that an interval counts.
@@ -682,6 +684,15 @@ fn first_at_or_past(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
 pub(crate) fn midnights(start: DateTime<Utc>, end: DateTime<Utc>, zone: Tz) -> i64 {
     let date = |t: DateTime<Utc>| to_local(t, zone).unwrap_or_else(|| t.naive_utc()).date();
     date(end).signed_duration_since(date(start)).num_days()
+}
+
+/// The first instant of the next day of `zone`; `t` itself at the very end of the range of dates.
+pub(crate) fn next_midnight(t: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
+    let next = || {
+        let day = to_local(t, zone)?.date().checked_add_days(Days::new(1))?;
+        first_at_or_past(day.and_time(NaiveTime::MIN), zone)
+    };
+    next().unwrap_or(t)
 }
 
 /// From `start` to `end`, each cut to whole microseconds, so that what follows each other adds up.

@@ -222,6 +222,10 @@ code! {
     MeterCode, 64, CODE, is_code
 }
 code! {
+    /// What is sold beside a plan. Same form as a [`PlanCode`].
+    AddOnCode, 64, CODE, is_code
+}
+code! {
     /// What a customer enters for a discount; upper and lower case differ. Same form as a [`PlanCode`].
     CouponCode, 64, CODE, is_code
 }

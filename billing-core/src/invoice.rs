@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::calendar::Period;
-use crate::id::{InvoiceId, MeterCode, PlanId, SeriesCode, SubscriptionId, TenantId};
+use crate::id::{AddOnCode, InvoiceId, MeterCode, PlanId, SeriesCode, SubscriptionId, TenantId};
 use crate::money::{Currency, Money, MoneyError};
 use crate::tax::TaxAmount;
 
@@ -36,6 +36,8 @@ pub enum InvoiceKind {
     PlanChange,
     /// A change of the quantity inside a period.
     QuantityChange,
+    /// A change of a recurring add-on inside a period.
+    AddOnChange,
     /// What is owed when no period follows: usage, and recurring prices in arrears.
     Closing,
 }
@@ -49,6 +51,7 @@ impl InvoiceKind {
             Self::Restart => "restart",
             Self::PlanChange => "plan_change",
             Self::QuantityChange => "quantity_change",
+            Self::AddOnChange => "add_on_change",
             Self::Closing => "closing",
         }
     }
@@ -56,7 +59,12 @@ impl InvoiceKind {
     /// Whether it pays for time to come, whole periods or parts of one.
     pub const fn pays_for_time(self) -> bool {
         match self {
-            Self::First | Self::Renewal | Self::Restart | Self::PlanChange | Self::QuantityChange => true,
+            Self::First
+            | Self::Renewal
+            | Self::Restart
+            | Self::PlanChange
+            | Self::QuantityChange
+            | Self::AddOnChange => true,
             Self::Closing => false,
         }
     }
@@ -65,14 +73,14 @@ impl InvoiceKind {
     pub const fn buys_period(self) -> bool {
         match self {
             Self::First | Self::Renewal | Self::Restart => true,
-            Self::PlanChange | Self::QuantityChange | Self::Closing => false,
+            Self::PlanChange | Self::QuantityChange | Self::AddOnChange | Self::Closing => false,
         }
     }
 
     /// Whether it exchanges paid time of the running period for other: until it is paid, the old is what was paid for.
     pub const fn exchanges_time(self) -> bool {
         match self {
-            Self::PlanChange | Self::QuantityChange => true,
+            Self::PlanChange | Self::QuantityChange | Self::AddOnChange => true,
             Self::First | Self::Renewal | Self::Restart | Self::Closing => false,
         }
     }
@@ -150,6 +158,11 @@ pub enum LineKind {
     Usage,
     /// Usage that was recorded after its own period was closed.
     UsageAdjustment,
+    /// What was missing from the plan's minimum commitment when the period was over; negative where late usage makes up for
+    /// what was charged of it.
+    CommitmentTrueUp,
+    /// An add-on that was bought once.
+    AddOn,
     /// Credit that the subscription held, used up here; negative.
     CreditApplied,
     /// Credit that exceeds the charges, kept for the next invoice; positive, so that the total is zero.
@@ -168,7 +181,11 @@ impl LineKind {
     /// Whether the line is owed even when the invoice is withdrawn: for what was delivered, not for what was to come.
     pub(crate) const fn stays_owed(self) -> bool {
         match self {
-            Self::RecurringInArrears | Self::Usage | Self::UsageAdjustment => true,
+            Self::RecurringInArrears
+            | Self::Usage
+            | Self::UsageAdjustment
+            | Self::CommitmentTrueUp
+            | Self::AddOn => true,
             Self::RecurringInAdvance
             | Self::ProrationCharge
             | Self::ProrationCredit
@@ -188,7 +205,9 @@ impl LineKind {
             | Self::RecurringInArrears
             | Self::ProrationCharge
             | Self::Usage
-            | Self::UsageAdjustment => true,
+            | Self::UsageAdjustment
+            | Self::CommitmentTrueUp
+            | Self::AddOn => true,
             Self::ProrationCredit
             | Self::CreditApplied
             | Self::CreditCarried
@@ -228,6 +247,9 @@ pub struct InvoiceLine {
     pub plan_id: PlanId,
     /// The meter, on a usage line.
     pub meter: Option<MeterCode>,
+    /// The add-on that it is for, if it is for one.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub add_on: Option<AddOnCode>,
     /// What tells the events on a usage line apart from those on other lines of the meter; none when all are on this one.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub cell: Option<Box<LineCell>>,
@@ -364,6 +386,7 @@ mod tests {
             kind: LineKind::Usage,
             plan_id: PlanId::new(Uuid::from_u128(1)),
             meter: None,
+            add_on: None,
             cell: None,
             period,
             quantity: Decimal::ONE,
@@ -403,8 +426,9 @@ mod tests {
     #[test]
     fn what_is_owed_for_what_was_delivered_outlives_its_invoice() {
         use LineKind::{
-            CreditApplied, CreditCarried, CreditRefunded, Discount, PrepaidApplied, ProrationCharge,
-            ProrationCredit, RecurringInAdvance, RecurringInArrears, Tax, Usage, UsageAdjustment,
+            AddOn, CommitmentTrueUp, CreditApplied, CreditCarried, CreditRefunded, Discount, PrepaidApplied,
+            ProrationCharge, ProrationCredit, RecurringInAdvance, RecurringInArrears, Tax, Usage,
+            UsageAdjustment,
         };
         for (kind, stays) in [
             (RecurringInAdvance, false),
@@ -413,6 +437,8 @@ mod tests {
             (ProrationCredit, false),
             (Usage, true),
             (UsageAdjustment, true),
+            (CommitmentTrueUp, true),
+            (AddOn, true),
             (CreditApplied, false),
             (CreditCarried, false),
             (CreditRefunded, false),
@@ -426,13 +452,14 @@ mod tests {
 
     #[test]
     fn what_buys_a_period_pays_for_time() {
-        use InvoiceKind::{Closing, First, PlanChange, QuantityChange, Renewal, Restart};
+        use InvoiceKind::{AddOnChange, Closing, First, PlanChange, QuantityChange, Renewal, Restart};
         for (kind, code, pays_for_time, buys_period) in [
             (First, "first", true, true),
             (Renewal, "renewal", true, true),
             (Restart, "restart", true, true),
             (PlanChange, "plan_change", true, false),
             (QuantityChange, "quantity_change", true, false),
+            (AddOnChange, "add_on_change", true, false),
             (Closing, "closing", false, false),
         ] {
             assert_eq!(

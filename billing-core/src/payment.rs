@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::calendar::Period;
 use crate::credit::LedgerEntry;
-use crate::id::{CouponCode, InvoiceId};
+use crate::id::{AddOnCode, CouponCode, InvoiceId};
 use crate::invoice::{InvoiceKind, LineRef};
 use crate::money::Money;
 use crate::retry::{DeclineClass, RetryPolicy};
@@ -46,7 +46,7 @@ pub enum PaymentOutcome {
 /// A line that was paid and whose time is not over: what an unused part is credited from.
 ///
 /// Taken from the invoice lines, not from the list price, so that nobody is credited more than was debited.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -59,6 +59,9 @@ pub struct Debit {
     pub period: Period,
     /// What was paid for it.
     pub amount: Money,
+    /// The add-on that it is for; none for the plan itself.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub add_on: Option<AddOnCode>,
 }
 
 /// The open invoice of a subscription and where collecting it stands.

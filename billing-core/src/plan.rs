@@ -1,5 +1,6 @@
 //! Plans: what is sold, to whom, at which price, and what it grants.
 
+mod add_on;
 mod compare;
 mod lint;
 mod meter;
@@ -9,11 +10,12 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use self::add_on::{AddOn, AddOnCharge};
 pub use self::compare::{Comparison, Difference};
 pub use self::lint::{FindingKind, PlanFinding};
 pub use self::meter::{ChargeFilter, LimitReset, MeterTerms};
 use crate::calendar::{Interval, IntervalUnit};
-use crate::id::{FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, SeriesCode, TrialFamily};
+use crate::id::{AddOnCode, FeatureCode, MeterCode, PlanCode, PlanId, ProductCode, SeriesCode, TrialFamily};
 use crate::money::{Currency, Money, Rounding};
 use crate::retry::RetryPolicy;
 use crate::validate::{Faults, Region, Tag};
@@ -41,6 +43,11 @@ pub struct Plan {
     pub name: String,
     /// The recurring price of one interval; its currency is the plan's. Zero for free or usage-only plans.
     pub price: Money,
+    /// What is due at least for a whole period, its recurring prices and its usage together, before discounts and tax: what is
+    /// missing when the period is over is charged on top. Of a part of a period it is a part, by time. It does not depend on
+    /// the quantity of the subscription, and is for plans with meters, since without usage it is a price.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub minimum_commitment: Option<Money>,
     /// How often the recurring price is due.
     pub interval: Interval,
     /// Whether the recurring price is due when a period begins or when it is over.
@@ -104,6 +111,9 @@ pub struct Plan {
     /// What it measures, and what that costs.
     #[cfg_attr(feature = "serde", serde(default))]
     pub meters: BTreeMap<MeterCode, MeterTerms>,
+    /// What is sold beside it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub add_ons: BTreeMap<AddOnCode, AddOn>,
 }
 
 /// Thirty days: long enough to find a lapsed subscription after a holiday, and the usual retention of peers.
@@ -240,6 +250,11 @@ pub enum ProrationRule {
     Second,
     /// By whole days of the billing zone; the day of a change belongs to the new plan.
     Day,
+    /// By whole days of the billing zone; the day of a change belongs to the old plan and is still billed.
+    StartedDay,
+    /// By whole months from the billing anchor; the month of a change belongs to the old plan and is still billed. For
+    /// intervals of months or years.
+    StartedMonth,
     /// Not at all: nothing is credited, and what is new is free until the period is over.
     None,
 }
@@ -354,12 +369,27 @@ impl Plan {
                 format!("expected 0 or more, got {}", self.price.minor),
             );
         }
+        if let Some(minimum) = self.minimum_commitment {
+            self.check_commitment(minimum, &mut faults);
+        }
         if interval_days(self.interval) > u64::from(DAYS_MAX) {
             faults.push(
                 "interval.count",
                 "out_of_range",
                 format!("expected at most ten years, got {}", self.interval),
             );
+        }
+        match (self.proration, self.interval.unit) {
+            (ProrationRule::StartedMonth, IntervalUnit::Day | IntervalUnit::Week) => faults.push(
+                "proration",
+                "no_months",
+                format!("expected an interval of months or years, got {}", self.interval),
+            ),
+            (ProrationRule::StartedMonth, IntervalUnit::Month | IntervalUnit::Year)
+            | (
+                ProrationRule::Second | ProrationRule::Day | ProrationRule::StartedDay | ProrationRule::None,
+                _,
+            ) => {}
         }
         match self.activation {
             Activation::Immediate => {}
@@ -455,7 +485,46 @@ impl Plan {
             terms.check(&mut part);
             faults.at(format!("meters.{code}"), part);
         }
+        for (code, add_on) in &self.add_ons {
+            let mut part = Faults::default();
+            add_on.check(self.currency(), &mut part);
+            faults.at(format!("add_ons.{code}"), part);
+        }
         faults.into_result()
+    }
+
+    fn check_commitment(&self, minimum: Money, faults: &mut Faults) {
+        if minimum.minor <= 0 {
+            faults.push(
+                "minimum_commitment.minor",
+                "out_of_range",
+                format!("expected 1 or more, got {}", minimum.minor),
+            );
+        }
+        if minimum.currency != self.currency() {
+            let (expected, found) = (self.currency(), minimum.currency);
+            faults.push(
+                "minimum_commitment.currency",
+                "currency",
+                format!("expected {expected}, the currency of the plan, got {found}"),
+            );
+        }
+        if self.meters.is_empty() {
+            faults.push(
+                "minimum_commitment",
+                "no_meters",
+                "expected a plan with meters; without usage the minimum is the price",
+            );
+        }
+    }
+
+    /// The recurring add-on of this code, if the plan sells one.
+    pub fn recurring_add_on(&self, code: &AddOnCode) -> Option<&AddOn> {
+        let add_on = self.add_ons.get(code)?;
+        match add_on.charged {
+            AddOnCharge::Recurring => Some(add_on),
+            AddOnCharge::Once => None,
+        }
     }
 
     /// Whether a tenant may take the plan now; otherwise every reason against it.

@@ -128,6 +128,7 @@ fn buys_from(invoice: &Invoice) -> Option<i64> {
         | InvoiceKind::Restart
         | InvoiceKind::PlanChange
         | InvoiceKind::QuantityChange
+        | InvoiceKind::AddOnChange
         | InvoiceKind::Closing => None,
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use billing_core::audit::{Actor, Digest};
-use billing_core::id::{InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
+use billing_core::id::{AddOnCode, InvoiceId, JobId, PaymentMethodId, PlanId, SubscriptionId, TenantId};
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{Plan, TenantProfile, TrialEnd};
 use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
@@ -162,6 +162,7 @@ impl Billing {
             trial: new.trial,
             coupon: new.coupon.clone(),
             quantity: new.quantity,
+            add_ons: new.add_ons.clone(),
         };
         let facts = CreateFacts {
             plan: &plan,
@@ -324,7 +325,45 @@ impl Billing {
             .await
     }
 
-    /// Takes back a change of plan or quantity, or a pause, that was scheduled.
+    /// Holds more or fewer of a recurring add-on of the plan, or none. Without `when`, more now and fewer when the period is
+    /// over; in a trial, now.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn change_add_on(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        add_on: AddOnCode,
+        quantity: u32,
+        when: Option<When>,
+    ) -> Result<Receipt, Error> {
+        let command = Command::ChangeAddOn {
+            add_on,
+            quantity,
+            when,
+        };
+        self.execute(request, id, command).await
+    }
+
+    /// Buys an add-on of the plan that is charged once; it stands on the next invoice, whatever that is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn buy_add_on(
+        &self,
+        request: &Request,
+        id: SubscriptionId,
+        add_on: AddOnCode,
+        quantity: u32,
+    ) -> Result<Receipt, Error> {
+        self.execute(request, id, Command::BuyAddOn { add_on, quantity })
+            .await
+    }
+
+    /// Takes back a change of plan, quantity or add-on, or a pause, that was scheduled.
     ///
     /// # Errors
     ///

@@ -493,6 +493,7 @@ fn same_period(kept: &Invoice, opened: &Invoice) -> bool {
         InvoiceKind::Restart
         | InvoiceKind::PlanChange
         | InvoiceKind::QuantityChange
+        | InvoiceKind::AddOnChange
         | InvoiceKind::Closing => false,
     };
     buys(kept)

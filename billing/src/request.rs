@@ -1,11 +1,12 @@
 //! What comes with every command, and what is answered.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use billing_core::audit::Actor;
 use billing_core::calendar::MonthEnd;
 use billing_core::id::{
-    CouponCode, IdempotencyKey, InvoiceId, PaymentMethodId, PlanId, SubscriptionId, TenantId,
+    AddOnCode, CouponCode, IdempotencyKey, InvoiceId, PaymentMethodId, PlanId, SubscriptionId, TenantId,
 };
 use billing_core::plan::TenantProfile;
 use billing_core::subscription::{Status, Subscription};
@@ -64,6 +65,9 @@ pub struct NewSubscription {
     // Left out at 1: the fingerprints of requests that were answered before there were quantities stay what they were.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub quantity: u32,
+    /// Add-ons of the plan, and how many of each, at least 1: recurring ones are held from now on, others are bought.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub add_ons: BTreeMap<AddOnCode, u32>,
 }
 
 const fn one() -> u32 {
@@ -89,6 +93,7 @@ impl NewSubscription {
             trial: true,
             coupon: None,
             quantity: 1,
+            add_ons: BTreeMap::new(),
         }
     }
 }

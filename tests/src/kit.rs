@@ -8,8 +8,8 @@ use billing_core::calendar::{Interval, MonthEnd, Period};
 use billing_core::charge::ChargeModel;
 use billing_core::credit_note::{CreditNote, CreditNoteAmount, credited_elsewhere};
 use billing_core::id::{
-    ActorName, IdempotencyKey, InvoiceId, JobId, MeterCode, PaymentMethodId, PlanCode, PlanId, ProductCode,
-    SubscriptionId, TenantId, TrialFamily,
+    ActorName, AddOnCode, IdempotencyKey, InvoiceId, JobId, MeterCode, PaymentMethodId, PlanCode, PlanId,
+    ProductCode, SubscriptionId, TenantId, TrialFamily,
 };
 use billing_core::invoice::Invoice;
 use billing_core::money::{Currency, Money, Rounding};
@@ -88,7 +88,16 @@ pub fn decimal(text: &str) -> Decimal {
     text.parse().expect("a decimal")
 }
 
-/// So many cents.
+/// The code of an add-on.
+///
+/// # Panics
+///
+/// When it is no code.
+pub fn add_on(code: &str) -> AddOnCode {
+    AddOnCode::new(code).expect("a code")
+}
+
+/// So many US cents.
 pub fn usd(minor: i64) -> Money {
     Money::new(minor, Currency::from_code("USD").expect("USD is a currency"))
 }
@@ -108,6 +117,7 @@ pub fn plan(n: u128, code: &str) -> Plan {
         name: format!("Plan {code}"),
         price: usd(1000),
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: BillingTiming::InAdvance,
         activation: Activation::Immediate,
         trial: None,
@@ -128,6 +138,7 @@ pub fn plan(n: u128, code: &str) -> Plan {
         discontinued: false,
         features: BTreeMap::new(),
         meters: BTreeMap::new(),
+        add_ons: BTreeMap::new(),
     }
 }
 
@@ -334,6 +345,7 @@ pub fn request(id: SubscriptionId, tenant_id: TenantId) -> Create {
         auto_renew: true,
         trial: true,
         coupon: None,
+        add_ons: BTreeMap::new(),
         quantity: 1,
     }
 }
@@ -627,6 +639,7 @@ impl<'a> Kit<'a> {
             window: Period::new(from, until).expect("a period"),
             plan_id: current.plan_id,
             term,
+            usage_minimum: Some(usd(50_00)),
         });
         self.commit(commit).expect("a commit");
         next

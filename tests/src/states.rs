@@ -6,15 +6,16 @@ use billing_core::calendar::{Interval, IntervalUnit, MonthEnd};
 use billing_core::id::{FeatureCode, PlanCode};
 use billing_core::money::Rounding;
 use billing_core::plan::{
-    Activation, BillingTiming, Feature, Plan, ProrationRule, RestrictedStage, TenantProfile, TrialEnd,
+    Activation, AddOn, AddOnCharge, BillingTiming, Feature, Plan, ProrationRule, RestrictedStage,
+    TenantProfile, TrialEnd,
 };
 use billing_core::retry::{DeclineClass, ExponentialBackoff, RetryPolicy};
 use billing_core::subscription::{Command, Create, Subscription, UnusedOnCancel, UnusedOnPause, When};
 use chrono::TimeDelta;
 
 use crate::kit::{
-    Kit, cancel_now, decimal, event, failed, plan, plan_id, product, request, tenant, usd, with_meter,
-    with_trial,
+    Kit, add_on, cancel_now, decimal, event, failed, plan, plan_id, product, request, tenant, usd,
+    with_meter, with_trial,
 };
 
 /// A valid plan without a single default.
@@ -56,6 +57,17 @@ pub fn full_plan() -> Plan {
     });
     full.proration = ProrationRule::None;
     full.rounding = Rounding::HalfEven;
+    full.minimum_commitment = Some(usd(50_000));
+    full.add_ons = [("backup", AddOnCharge::Recurring), ("setup", AddOnCharge::Once)]
+        .map(|(code, charged)| {
+            let sold = AddOn {
+                name: format!("A {code}"),
+                price: usd(5_00),
+                charged,
+            };
+            (add_on(code), sold)
+        })
+        .into();
     full.invoice_lines_per_day_max = 17;
     full.regions = ["NG", "US-CA"]
         .map(|region| region.parse().expect("a region"))
@@ -122,8 +134,13 @@ pub fn states(kit: &Kit<'_>) -> Vec<(&'static str, Subscription)> {
         invoice_lines_per_day_max: 1,
         ..with_meter(plan(7, "guarded"), "gb")
     };
+    let sells = Plan {
+        add_ons: full_plan().add_ons,
+        ..with_meter(plan(8, "sells"), "gb")
+    };
     kit.put_plans(&[
         &basic,
+        &sells,
         &better,
         &trial,
         &trial_cancel,
@@ -326,5 +343,23 @@ pub fn states(kit: &Kit<'_>) -> Vec<(&'static str, Subscription)> {
     let one = new(&basic, &|create| create.quantity = 5);
     kit.pay(one.id);
     all.push(("active_fewer_seats_at_end", kit.run(one.id, &seats(2))));
+
+    let one = new(&sells, &|create| {
+        create.add_ons = [(add_on("backup"), 3), (add_on("setup"), 1)].into();
+    });
+    kit.pay(one.id);
+    kit.run(
+        one.id,
+        &Command::BuyAddOn {
+            add_on: add_on("setup"),
+            quantity: 2,
+        },
+    );
+    let fewer = Command::ChangeAddOn {
+        add_on: add_on("backup"),
+        quantity: 1,
+        when: None,
+    };
+    all.push(("active_with_add_ons", kit.run(one.id, &fewer)));
     all
 }

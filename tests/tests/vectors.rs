@@ -219,6 +219,9 @@ struct ProrationCase {
     at: DateTime<Utc>,
     rule: ProrationRule,
     zone: String,
+    /// Where months are counted from; the start of the period if left out.
+    #[serde(default)]
+    anchor: Option<DateTime<Utc>>,
     #[serde(default)]
     rounding: Rounding,
     expect: ProrationExpectation,
@@ -237,10 +240,19 @@ struct ProrationExpectation {
 fn proration(case: Value) -> Result<(), String> {
     let case: ProrationCase = serde_json::from_value(case).map_err(|error| error.to_string())?;
     let zone = parse_zone(&case.zone).map_err(|error| error.to_string())?;
-    let share = proration::left(case.period, case.at, case.rule, zone);
+    let share = proration::left(
+        case.period,
+        case.at,
+        case.rule,
+        &Anchor {
+            zone,
+            ..Anchor::utc(case.anchor.unwrap_or(case.period.start))
+        },
+    );
     let unit = match share.unit {
         ShareUnit::Microsecond => "microsecond",
         ShareUnit::Day => "day",
+        ShareUnit::Month => "month",
     };
     let unused = share
         .of(case.amount, case.rounding)

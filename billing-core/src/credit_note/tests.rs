@@ -52,6 +52,7 @@ fn invoice(lines: &[Line]) -> Invoice {
         kind: *kind,
         plan_id: PlanId::new(Uuid::from_u128(1)),
         meter: None,
+        add_on: None,
         cell: None,
         period,
         quantity: Decimal::ONE,

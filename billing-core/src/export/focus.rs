@@ -9,7 +9,7 @@
 //! | Line | `ChargeCategory` | `ChargeClass` | `ChargeFrequency` |
 //! |---|---|---|---|
 //! | recurring, in advance and in arrears | Purchase | | Recurring |
-//! | proration charge | Purchase | | One-Time |
+//! | proration charge, commitment true-up, add-on bought once | Purchase | | One-Time |
 //! | proration credit: part of what an earlier invoice billed, taken back | Purchase | Correction | One-Time |
 //! | usage | Usage | | Usage-Based |
 //! | usage adjustment: late usage of a period that was invoiced | Usage | Correction | Usage-Based |
@@ -46,15 +46,15 @@
 //! | `BillingPeriodStart`, `BillingPeriodEnd` | the period of the invoice | never |
 //! | `ChargeCategory`, `ChargeFrequency` | as above | never |
 //! | `ChargeClass` | as above | when it is no correction |
-//! | `ChargeDescription` | the plan's name, meter, filter, and the explanation | never |
+//! | `ChargeDescription` | the plan's name, meter, add-on, filter, and the explanation | never |
 //! | `ChargePeriodStart`, `ChargePeriodEnd` | the period of the line | never |
 //! | `ConsumedQuantity`, `ConsumedUnit` | the quantity, allowance included | when it is not Usage |
 //! | `ListCost`, `ContractedCost` | as above | never |
 //! | `PricingQuantity`, `PricingUnit`, `ListUnitPrice`, `ContractedUnitPrice` | as above | for Tax, Credit, Correction |
 //! | `InvoiceId` | series and number, such as `EU-2026-17`; the id if it has none | never |
 //! | `InvoiceIssuerName`, `ProviderName`, `PublisherName`, `ServiceName`, `ServiceCategory` | [`FocusContext`] | never |
-//! | `SkuId` | the plan's code, `/` the meter | for Tax, Credit |
-//! | `SkuPriceId` | the id of the plan's version, `/` the meter, `/` the filter | for Tax, Credit |
+//! | `SkuId` | the plan's code, `/` the meter or add-on | for Tax, Credit |
+//! | `SkuPriceId` | the id of the plan's version, `/` the meter or add-on, `/` the filter | for Tax, Credit |
 //! | `SkuMeter` | the meter | when it is not Usage |
 //! | `SkuPriceDetails` | `x_Filter`, the name of the filter | without a filter |
 //! | `SubAccountId` | the subscription | never |
@@ -279,7 +279,9 @@ const fn classify(kind: LineKind) -> (ChargeCategory, Option<ChargeClass>, Charg
         LineKind::RecurringInAdvance | LineKind::RecurringInArrears => {
             (ChargeCategory::Purchase, None, ChargeFrequency::Recurring)
         }
-        LineKind::ProrationCharge => (ChargeCategory::Purchase, None, ChargeFrequency::OneTime),
+        LineKind::ProrationCharge | LineKind::CommitmentTrueUp | LineKind::AddOn => {
+            (ChargeCategory::Purchase, None, ChargeFrequency::OneTime)
+        }
         LineKind::ProrationCredit => (ChargeCategory::Purchase, CORRECTION, ChargeFrequency::OneTime),
         LineKind::Usage => (ChargeCategory::Usage, None, ChargeFrequency::UsageBased),
         LineKind::UsageAdjustment => (ChargeCategory::Usage, CORRECTION, ChargeFrequency::UsageBased),
@@ -300,6 +302,12 @@ fn name_sku(row: &mut FocusRow, line: &InvoiceLine, plan: &Plan) {
         price.push_str(&format!("/{meter}"));
         name.push_str(&format!(", {meter}"));
         row.sku_meter = Some(meter.to_string());
+    }
+    if let Some(add_on) = &line.add_on {
+        sku.push_str(&format!("/{add_on}"));
+        price.push_str(&format!("/{add_on}"));
+        let sold = plan.add_ons.get(add_on).map(|sold| &sold.name);
+        name.push_str(&format!(", {}", sold.map_or(add_on.as_str(), |name| name)));
     }
     if let Some(filter) = line.cell.as_ref().and_then(|cell| cell.filter.as_ref()) {
         price.push_str(&format!("/{filter}"));

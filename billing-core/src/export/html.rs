@@ -353,6 +353,8 @@ fn describe(line: &InvoiceLine, page: &Page<'_>) -> String {
         LineKind::ProrationCredit => labels.proration_credit,
         LineKind::Usage => labels.usage,
         LineKind::UsageAdjustment => labels.usage_adjustment,
+        LineKind::CommitmentTrueUp => labels.commitment_true_up,
+        LineKind::AddOn => labels.add_on,
         LineKind::Discount => labels.discount,
         LineKind::Tax => labels.tax,
         LineKind::CreditApplied => labels.credit_applied,
@@ -367,6 +369,10 @@ fn describe(line: &InvoiceLine, page: &Page<'_>) -> String {
     }
     if let Some(meter) = &line.meter {
         part(meter);
+    }
+    if let Some(add_on) = &line.add_on {
+        let sold = plan.and_then(|plan| plan.add_ons.get(add_on));
+        part(&sold.map_or(add_on.as_str(), |sold| &sold.name));
     }
     if let Some(cell) = &line.cell {
         if let Some(filter) = &cell.filter {

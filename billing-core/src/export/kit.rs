@@ -43,6 +43,7 @@ pub(super) fn plan() -> Plan {
         name: "Pro".into(),
         price: money(29_00, "USD"),
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: crate::plan::BillingTiming::InAdvance,
         activation: crate::plan::Activation::Immediate,
         trial: None,
@@ -63,6 +64,7 @@ pub(super) fn plan() -> Plan {
         discontinued: false,
         features: [].into(),
         meters: [].into(),
+        add_ons: [].into(),
     }
 }
 
@@ -73,6 +75,7 @@ pub(super) fn line(kind: LineKind, amount: Money) -> InvoiceLine {
         kind,
         plan_id: plan_id(1),
         meter: is_usage.then(|| MeterCode::new("requests").unwrap()),
+        add_on: None,
         cell: None,
         period: Period::new(at("2026-05-01T00:00:00Z"), at("2026-06-01T00:00:00Z")).unwrap(),
         quantity: Decimal::ONE,

@@ -29,6 +29,7 @@ fn plan() -> Plan {
         name: "Basic".into(),
         price: usd(31_00),
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: BillingTiming::InAdvance,
         activation: Activation::Immediate,
         trial: None,
@@ -49,6 +50,7 @@ fn plan() -> Plan {
         discontinued: false,
         features: BTreeMap::new(),
         meters: BTreeMap::new(),
+        add_ons: BTreeMap::new(),
     }
 }
 
@@ -556,4 +558,44 @@ fn what_tells_events_apart_is_checked_with_the_path_of_its_field() {
             );
         }
     }
+}
+
+#[test]
+fn faults_of_a_commitment_and_of_add_ons_have_paths() {
+    let add_on = |name: &str, price| AddOn {
+        name: name.into(),
+        price,
+        charged: AddOnCharge::Recurring,
+    };
+    let eur = Money::new(5, Currency::from_code("EUR").unwrap());
+    let code = |code: &str| AddOnCode::new(code).unwrap();
+    let wrong = Plan {
+        minimum_commitment: Some(eur),
+        proration: ProrationRule::StartedMonth,
+        interval: every(4, IntervalUnit::Week),
+        add_ons: [(code("a"), add_on(" ", usd(0))), (code("b"), add_on("B", eur))].into(),
+        ..plan()
+    };
+    check(
+        &wrong,
+        &[
+            ("minimum_commitment.currency", "currency"),
+            ("minimum_commitment", "no_meters"),
+            ("proration", "no_months"),
+            ("add_ons.a.name", "length"),
+            ("add_ons.a.price.minor", "out_of_range"),
+            ("add_ons.b.price.currency", "currency"),
+        ],
+    );
+    let zero = Plan {
+        minimum_commitment: Some(usd(0)),
+        ..plan()
+    };
+    check(
+        &zero,
+        &[
+            ("minimum_commitment.minor", "out_of_range"),
+            ("minimum_commitment", "no_meters"),
+        ],
+    );
 }

@@ -29,7 +29,10 @@ pub(super) fn cancel(
         Some(AtPeriodEnd::Cancel { .. }) => Err(Rejection::ChangeScheduled { id: current.id }),
         // A cancellation takes the place of what else was to come.
         Some(
-            AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. },
+            AtPeriodEnd::Pause { .. }
+            | AtPeriodEnd::ChangePlan { .. }
+            | AtPeriodEnd::ChangeQuantity { .. }
+            | AtPeriodEnd::ChangeAddOn { .. },
         )
         | None => Ok(Some(AtPeriodEnd::Cancel {
             reason: reason.into(),
@@ -79,7 +82,8 @@ pub(super) fn undo(draft: &mut Draft<'_>, current: &Subscription) -> Result<Stat
             Some(
                 AtPeriodEnd::Pause { .. }
                 | AtPeriodEnd::ChangePlan { .. }
-                | AtPeriodEnd::ChangeQuantity { .. },
+                | AtPeriodEnd::ChangeQuantity { .. }
+                | AtPeriodEnd::ChangeAddOn { .. },
             )
             | None => return Err(nothing),
         },
@@ -91,7 +95,8 @@ pub(super) fn undo(draft: &mut Draft<'_>, current: &Subscription) -> Result<Stat
             Some(
                 AtPeriodEnd::Pause { .. }
                 | AtPeriodEnd::ChangePlan { .. }
-                | AtPeriodEnd::ChangeQuantity { .. },
+                | AtPeriodEnd::ChangeQuantity { .. }
+                | AtPeriodEnd::ChangeAddOn { .. },
             )
             | None => return Err(nothing),
         },
@@ -116,7 +121,12 @@ fn end_now(
     let usage_from = current.usage.from;
     let mut credits = Vec::new();
     match &current.state {
-        State::Pending(_) | State::Trial(_) | State::Canceled(_) => {}
+        // Nothing was delivered, so nothing is owed.
+        State::Pending(_) | State::Trial(_) => {
+            draft.next.purchases.clear();
+            lines.clear();
+        }
+        State::Canceled(_) => {}
         State::Active(active) => {
             lines.extend(draft.closing_lines(plan, Some(&active.term), now)?);
             draft.proration_credits(plan, &active.term.debits, &mut credits)?;
@@ -131,14 +141,14 @@ fn end_now(
                 expired_credits(draft, held, &mut credits)?;
             }
             Suspension::Operator { held, .. } => match held {
-                Held::Trial(_) => {}
+                Held::Trial(_) => draft.next.purchases.clear(),
                 Held::Expired(expired) => {
                     lines.extend(draft.usage_lines(plan, None, now)?);
                     expired_credits(draft, expired, &mut credits)?;
                 }
                 Held::Active(active) => {
                     // Time in arrears was served until the suspension.
-                    lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
+                    lines.extend(draft.arrears_lines(plan, &active.term, suspended.suspended_at)?);
                     lines.extend(draft.usage_lines(plan, Some(&active.term), now)?);
                     draft.proration_credits(plan, &active.term.debits, &mut credits)?;
                 }
@@ -190,7 +200,7 @@ pub(super) fn retention_over(
             ..
         } = &suspended.suspension
     {
-        lines.extend(draft.arrears_line(plan, &active.term, suspended.suspended_at)?);
+        lines.extend(draft.arrears_lines(plan, &active.term, suspended.suspended_at)?);
     }
     // A trial is not charged, however long it was held.
     let held_trial = matches!(
@@ -203,7 +213,9 @@ pub(super) fn retention_over(
             ..
         })
     );
-    if !held_trial {
+    if held_trial {
+        draft.next.purchases.clear();
+    } else {
         lines.extend(draft.usage_lines(plan, None, due)?);
     }
     draft.record(
@@ -258,6 +270,7 @@ fn carried_credits(plan_id: PlanId, debits: &[Debit]) -> Result<Vec<InvoiceLine>
                 kind: LineKind::ProrationCredit,
                 plan_id,
                 meter: None,
+                add_on: debit.add_on.clone(),
                 cell: None,
                 period: debit.period,
                 quantity: Decimal::ONE,

@@ -2,6 +2,9 @@
 
 use alloc::vec::Vec;
 
+use chrono::{DateTime, Utc};
+
+use super::add_on::sold;
 use super::create::available;
 use super::decision::Draft;
 use super::invoicing::Opened;
@@ -10,10 +13,11 @@ use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
 use super::{Subscription, When};
 use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
-use crate::id::PlanId;
+use crate::id::{AddOnCode, PlanId};
 use crate::invoice::{InvoiceKind, InvoiceLine};
+use crate::money::Money;
 use crate::payment::{Collection, Debit};
-use crate::plan::{Plan, ProrationRule, TenantProfile};
+use crate::plan::{AddOnCharge, Plan, ProrationRule, TenantProfile};
 
 /// By default what costs more (or the same) over a year begins now, what costs less when the period is over: the
 /// customer has what they pay for, and keeps what they paid for.
@@ -30,6 +34,11 @@ pub(super) fn change(
     available(target, tenant, draft.facts.siblings)?;
     // What could never be billed is refused now, and not when the period is over.
     target.price.checked_mul(current.quantity)?;
+    for (add_on, quantity) in &current.add_ons {
+        sold(target, add_on, AddOnCharge::Recurring)?
+            .price
+            .checked_mul(*quantity)?;
+    }
 
     let default = if target.is_cheaper_than(draft.facts.plan) {
         When::AtPeriodEnd
@@ -118,7 +127,10 @@ pub(super) fn drop_pending(draft: &mut Draft<'_>, current: &Subscription) -> Res
 const fn droppable(at_end: Option<&AtPeriodEnd>) -> bool {
     match at_end {
         Some(
-            AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. },
+            AtPeriodEnd::Pause { .. }
+            | AtPeriodEnd::ChangePlan { .. }
+            | AtPeriodEnd::ChangeQuantity { .. }
+            | AtPeriodEnd::ChangeAddOn { .. },
         ) => true,
         Some(AtPeriodEnd::Cancel { .. }) | None => false,
     }
@@ -150,8 +162,7 @@ fn check(current: &Subscription, plan: &Plan, target: &Plan) -> Result<(), Rejec
 /// Another interval begins a new period now: a rest of a month has no meaning in a year.
 fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> Result<State, Rejection> {
     let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
-    let mut lines = Vec::new();
-    lines.extend(draft.arrears_at_change(plan, term)?);
+    let mut lines = draft.arrears_at_change(plan, term)?;
     lines.extend(draft.usage_lines(plan, Some(term), now)?);
     let owed = lines.len();
     draft.proration_credits(plan, &term.debits, &mut lines)?;
@@ -164,54 +175,151 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
         draft.anchor_at(now);
         draft.next_period()?
     };
-    let charge = if same_interval {
+    let charges = if same_interval {
         // What was bought until now and what is bought from now on are counted alike, so that nothing is paid for twice.
         let rule = match (plan.proration, target.proration) {
             (_, ProrationRule::None) => ProrationRule::None,
             (ProrationRule::None, rule) | (rule, _) => rule,
         };
-        draft.proration_charge(target, term.priced_by(rule), rule)?
+        draft.proration_charges(target, term.priced_by(rule), rule, Part::All)?
     } else {
-        draft.advance_line(period)?
+        draft.advance_lines(period)?
     };
-    let charged = charge.is_some();
-    lines.extend(charge);
+    let charged = !charges.is_empty();
+    lines.extend(charges);
     let exchanged = credited || charged || !same_interval;
-    let (collection, debits) =
-        draft.open_change(InvoiceKind::PlanChange, period, lines, exchanged, &term.debits)?;
+    let (collection, debits) = draft.open_change(
+        InvoiceKind::PlanChange,
+        period,
+        lines,
+        exchanged,
+        &term.debits,
+        Part::All,
+    )?;
     Ok(State::Active(Active {
         term: Term {
-            period,
             plan_since: now,
-            price_since: None,
             rest_of: term.rest_of.filter(|_| same_interval),
-            debits,
+            ..Term::of(period, debits)
         },
         collection,
         at_end: None,
     }))
 }
 
+/// Which of the recurring prices of a subscription are exchanged for others.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part<'a> {
+    /// All of them.
+    All,
+    /// That of the plan itself.
+    Plan,
+    /// That of an add-on.
+    AddOn(&'a AddOnCode),
+}
+
+impl Part<'_> {
+    /// Whether the price of `add_on`, or of the plan if none, is one of them.
+    pub(super) fn holds(self, add_on: Option<&AddOnCode>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Plan => add_on.is_none(),
+            Self::AddOn(code) => add_on == Some(code),
+        }
+    }
+}
+
+/// Exchanges `part` of the recurring prices inside a period: credits what was paid for later and charges the rest of the
+/// period by what `put_in_force` puts in force; in arrears, what was in force until now is owed, and what counts from now on
+/// will be.
+pub(super) fn exchange(
+    draft: &mut Draft<'_>,
+    active: &Active,
+    kind: InvoiceKind,
+    part: Part<'_>,
+    put_in_force: impl FnOnce(&mut Draft<'_>),
+) -> Result<State, Rejection> {
+    let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
+    let recurring_before = draft.recurring_at_change(plan, term)?;
+    let mut lines = draft.arrears_at_change(plan, term)?;
+    let owed = lines.len();
+    let exchanged = term
+        .debits
+        .iter()
+        .filter(|debit| part.holds(debit.add_on.as_ref()));
+    draft.proration_credits(plan, exchanged, &mut lines)?;
+    put_in_force(draft);
+    lines.extend(draft.proration_charges(plan, term.priced_by(plan.proration), plan.proration, part)?);
+    let exchanged = lines.len() > owed;
+    let (collection, debits) = draft.open_change(kind, term.period, lines, exchanged, &term.debits, part)?;
+    Ok(State::Active(Active {
+        term: Term {
+            price_since: Some(now),
+            recurring_before,
+            debits,
+            ..term.clone()
+        },
+        collection,
+        at_end: None,
+    }))
+}
+
+impl<'a> Draft<'a> {
+    /// Puts in force what was scheduled for the end of a period, or of a trial. The periods of a plan with another interval
+    /// are counted from `from`.
+    pub(super) fn put_in_force(
+        &mut self,
+        at_end: Option<&AtPeriodEnd>,
+        from: DateTime<Utc>,
+    ) -> Result<(), Rejection> {
+        match at_end {
+            Some(AtPeriodEnd::ChangePlan { plan_id }) => {
+                let target = self.target(*plan_id)?;
+                if target.interval != self.plan.interval {
+                    self.anchor_at(from);
+                }
+                self.change_plan_to(target);
+            }
+            Some(AtPeriodEnd::ChangeQuantity { quantity }) => self.change_quantity_to(*quantity),
+            Some(AtPeriodEnd::ChangeAddOn { add_on, quantity }) => self.change_add_on_to(add_on, *quantity),
+            Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) | None => {}
+        }
+        Ok(())
+    }
+}
+
 impl Draft<'_> {
     /// What is owed in arrears when something else counts from now on.
     ///
     /// Without proration what was in force keeps the period, also when its price is due at the end.
-    pub(super) fn arrears_at_change(
-        &self,
-        plan: &Plan,
-        term: &Term,
-    ) -> Result<Option<InvoiceLine>, Rejection> {
+    pub(super) fn arrears_at_change(&self, plan: &Plan, term: &Term) -> Result<Vec<InvoiceLine>, Rejection> {
+        self.arrears_lines(plan, term, self.served_at_change(plan, term))
+    }
+
+    /// Until when what is in force will have been served when something else counts from now on.
+    fn served_at_change(&self, plan: &Plan, term: &Term) -> DateTime<Utc> {
         let now = self.now();
-        let served_until = match plan.proration {
+        match plan.proration {
             ProrationRule::None if now > term.period.start => term.period.end,
-            ProrationRule::None | ProrationRule::Second | ProrationRule::Day => now,
-        };
-        self.arrears_line(plan, term, served_until)
+            ProrationRule::None
+            | ProrationRule::Second
+            | ProrationRule::Day
+            | ProrationRule::StartedDay
+            | ProrationRule::StartedMonth => now,
+        }
+    }
+
+    /// What was due of recurring prices since the plan came into force, where that counts towards a minimum.
+    fn recurring_at_change(&self, plan: &Plan, term: &Term) -> Result<Option<Money>, Rejection> {
+        let due = plan.minimum_commitment.is_some();
+        let due = due.then(|| self.recurring_due(plan, term, self.served_at_change(plan, term)));
+        due.transpose()
     }
 
     /// Opens the invoice of a change inside a period: how it is collected, and what was paid for the time from now on.
     ///
-    /// `before` is what was paid so far. Where nothing was exchanged it still pays for the period.
+    /// `before` is what was paid so far. Where nothing was exchanged, and for what is not in `part`, it still pays for the
+    /// period.
     pub(super) fn open_change(
         &mut self,
         kind: InvoiceKind,
@@ -219,16 +327,18 @@ impl Draft<'_> {
         lines: Vec<InvoiceLine>,
         exchanged: bool,
         before: &[Debit],
+        part: Part<'_>,
     ) -> Result<(Option<Collection>, Vec<Debit>), Rejection> {
         let now = self.now();
+        let kept = before
+            .iter()
+            .filter(|debit| !exchanged || !part.holds(debit.add_on.as_ref()))
+            .cloned();
         Ok(match self.open_invoice(kind, period, now, lines)? {
-            Opened::Paid { debits } if exchanged => (None, debits),
-            Opened::Paid { .. } => (None, before.to_vec()),
+            Opened::Paid { debits } => (None, kept.chain(debits).collect()),
             // Until the change is paid, what was paid before is what can be credited.
             Opened::Collecting(mut collection) => {
-                if !exchanged {
-                    collection.debits = before.to_vec();
-                }
+                collection.debits.splice(0..0, kept);
                 (Some(collection), before.to_vec())
             }
         })

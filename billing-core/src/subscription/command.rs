@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::state::Status;
 use crate::credit::GrantSource;
 use crate::credit_note::CreditNoteRequest;
-use crate::id::{CouponCode, CreditNoteId, GrantId, InvoiceId, PaymentMethodId, PlanId};
+use crate::id::{AddOnCode, CouponCode, CreditNoteId, GrantId, InvoiceId, PaymentMethodId, PlanId};
 use crate::money::Money;
 use crate::payment::PaymentOutcome;
 use crate::plan::TenantProfile;
@@ -74,7 +74,24 @@ pub enum Command {
         /// was paid for, so there it is now by default either way.
         when: Option<When>,
     },
-    /// Takes back a change of plan or quantity, or a pause, that was scheduled.
+    /// Holds more or fewer of a recurring add-on of the plan, or none.
+    ChangeAddOn {
+        /// Which.
+        add_on: AddOnCode,
+        /// How many there are to be; 0 for none.
+        quantity: u32,
+        /// Now, or when the period is over; by default more now, fewer when the period is over, in a trial now either way.
+        when: Option<When>,
+    },
+    /// Buys an add-on of the plan that is charged once: with the next invoice, whatever that is for. What was bought in a
+    /// trial is not charged if no paid period follows.
+    BuyAddOn {
+        /// Which.
+        add_on: AddOnCode,
+        /// How many, at least 1.
+        quantity: u32,
+    },
+    /// Takes back a change of plan, quantity or add-on, or a pause, that was scheduled.
     DropPendingChange,
     /// Sets or removes the payment method.
     SetPaymentMethod {
@@ -231,6 +248,10 @@ pub enum CommandKind {
     ChangePlan,
     /// See [`Command::ChangeQuantity`].
     ChangeQuantity,
+    /// See [`Command::ChangeAddOn`].
+    ChangeAddOn,
+    /// See [`Command::BuyAddOn`].
+    BuyAddOn,
     /// See [`Command::DropPendingChange`].
     DropPendingChange,
     /// See [`Command::SetPaymentMethod`].
@@ -253,7 +274,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Advance,
         Self::Renew,
         Self::Cancel,
@@ -264,6 +285,8 @@ impl CommandKind {
         Self::Resume,
         Self::ChangePlan,
         Self::ChangeQuantity,
+        Self::ChangeAddOn,
+        Self::BuyAddOn,
         Self::DropPendingChange,
         Self::SetPaymentMethod,
         Self::SetAutoRenew,
@@ -288,13 +311,16 @@ impl CommandKind {
             Self::Cancel
             | Self::SetPaymentMethod
             | Self::SetAutoRenew
+            | Self::BuyAddOn
             | Self::RedeemCoupon
             | Self::GrantCredit
             | Self::VoidCredit => &[Pending, Trial, Active, Expired, Suspended],
             Self::Renew => &[Expired],
-            Self::UndoCancel | Self::ChangePlan | Self::ChangeQuantity | Self::DropPendingChange => {
-                &[Trial, Active]
-            }
+            Self::UndoCancel
+            | Self::ChangePlan
+            | Self::ChangeQuantity
+            | Self::ChangeAddOn
+            | Self::DropPendingChange => &[Trial, Active],
             Self::Suspend => &[Trial, Active, Expired],
             Self::Reactivate | Self::Resume => &[Suspended],
             Self::Pause => &[Active],
@@ -316,6 +342,8 @@ impl CommandKind {
             | Self::Resume
             | Self::ChangePlan
             | Self::ChangeQuantity
+            | Self::ChangeAddOn
+            | Self::BuyAddOn
             | Self::DropPendingChange
             | Self::SetPaymentMethod
             | Self::SetAutoRenew
@@ -337,8 +365,10 @@ impl CommandKind {
             | Self::Pause
             | Self::Resume
             | Self::ChangePlan
-            | Self::ChangeQuantity => true,
+            | Self::ChangeQuantity
+            | Self::ChangeAddOn => true,
             Self::UndoCancel
+            | Self::BuyAddOn
             | Self::Suspend
             | Self::DropPendingChange
             | Self::SetPaymentMethod
@@ -365,6 +395,8 @@ impl CommandKind {
             Self::Resume => "resume",
             Self::ChangePlan => "change_plan",
             Self::ChangeQuantity => "change_quantity",
+            Self::ChangeAddOn => "change_add_on",
+            Self::BuyAddOn => "buy_add_on",
             Self::DropPendingChange => "drop_pending_change",
             Self::SetPaymentMethod => "set_payment_method",
             Self::SetAutoRenew => "set_auto_renew",
@@ -398,6 +430,8 @@ impl Command {
             Self::Resume => CommandKind::Resume,
             Self::ChangePlan { .. } => CommandKind::ChangePlan,
             Self::ChangeQuantity { .. } => CommandKind::ChangeQuantity,
+            Self::ChangeAddOn { .. } => CommandKind::ChangeAddOn,
+            Self::BuyAddOn { .. } => CommandKind::BuyAddOn,
             Self::DropPendingChange => CommandKind::DropPendingChange,
             Self::SetPaymentMethod { .. } => CommandKind::SetPaymentMethod,
             Self::SetAutoRenew { .. } => CommandKind::SetAutoRenew,

@@ -1,5 +1,6 @@
 //! Creating a subscription.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use chrono::TimeDelta;
@@ -12,10 +13,10 @@ use super::state::{Pending, State, Trialing};
 use super::{AccessTerms, CommandKind, LineGuard, Subscription, UsageCursor};
 use crate::audit::{AuditAction, ChainHead, Details};
 use crate::calendar::{self, Anchor, CalendarError, IntervalUnit, MonthEnd};
-use crate::id::{CouponCode, PaymentMethodId, SubscriptionId, TenantId};
+use crate::id::{AddOnCode, CouponCode, PaymentMethodId, SubscriptionId, TenantId};
 use crate::invoice::InvoiceKind;
 use crate::money::Money;
-use crate::plan::{Activation, Plan, TenantProfile};
+use crate::plan::{Activation, AddOnCharge, Plan, TenantProfile};
 use crate::tax::TaxTreatment;
 
 /// What is asked for when a subscription is created.
@@ -47,6 +48,9 @@ pub struct Create {
     /// How many of the plan, seats for example; at least 1.
     #[cfg_attr(feature = "serde", serde(default = "super::one"))]
     pub quantity: u32,
+    /// Add-ons of the plan, and how many of each, at least 1: recurring ones are held from now on, others are bought.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub add_ons: BTreeMap<AddOnCode, u32>,
 }
 
 /// What a shell loads before it asks for a creation.
@@ -74,14 +78,15 @@ pub struct CreateFacts<'a> {
 /// # Errors
 ///
 /// In order: [`Rejection::Quantity`], [`Rejection::AlreadySubscribed`], [`Rejection::PlanUnavailable`],
-/// [`Rejection::MeterTaken`], [`Rejection::PaymentMethodRequired`], then what opening an invoice refuses.
+/// [`Rejection::MeterTaken`], [`Rejection::PaymentMethodRequired`], what the coupon is refused for, [`Rejection::NoAddOn`], then
+/// what opening an invoice refuses.
 pub fn create(
     request: &Create,
     facts: &CreateFacts<'_>,
     context: &Context<'_>,
 ) -> Result<Decision, Rejection> {
     let plan = facts.plan;
-    if request.quantity == 0 {
+    if request.quantity == 0 || request.add_ons.values().any(|quantity| *quantity == 0) {
         return Err(Rejection::Quantity);
     }
     if let Some(id) = facts.live {
@@ -106,6 +111,8 @@ pub fn create(
         product: plan.product.clone(),
         plan_id: plan.id,
         quantity: request.quantity,
+        add_ons: BTreeMap::new(),
+        purchases: Vec::new(),
         created_at: now,
         anchor: Anchor {
             at: now,
@@ -162,6 +169,7 @@ pub fn create(
         };
         draft.record(AuditAction::Created, details.time("trial_ends_at", trial_ends_at));
         draft.redeem_first(request)?;
+        draft.add_first(request)?;
         State::Trial(Trialing {
             trial_starts_at: now,
             trial_ends_at,
@@ -170,8 +178,9 @@ pub fn create(
     } else {
         draft.record(AuditAction::Created, details);
         draft.redeem_first(request)?;
+        draft.add_first(request)?;
         let period = draft.next_period()?;
-        let lines: Vec<_> = draft.advance_line(period)?.into_iter().collect();
+        let lines = draft.advance_lines(period)?;
         match plan.activation {
             Activation::Immediate => draft.begin(InvoiceKind::First, period, lines)?,
             Activation::OnPayment { pay_within_hours } => {
@@ -201,6 +210,17 @@ impl Draft<'_> {
     fn redeem_first(&mut self, request: &Create) -> Result<(), Rejection> {
         if let Some(code) = &request.coupon {
             self.redeem(code)?;
+        }
+        Ok(())
+    }
+
+    /// Takes on the add-ons that came with the creation.
+    fn add_first(&mut self, request: &Create) -> Result<(), Rejection> {
+        for (add_on, quantity) in &request.add_ons {
+            match self.plan.add_ons.get(add_on).map(|sold| sold.charged) {
+                Some(AddOnCharge::Once) => self.buy(add_on, *quantity)?,
+                Some(AddOnCharge::Recurring) | None => self.hold(add_on, *quantity)?,
+            }
         }
         Ok(())
     }

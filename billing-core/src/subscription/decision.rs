@@ -265,6 +265,8 @@ impl<'a> Draft<'a> {
             next: Subscription {
                 product: current.product.clone(),
                 discounts: current.discounts.clone(),
+                add_ons: current.add_ons.clone(),
+                purchases: current.purchases.clone(),
                 grants: current.grants.clone(),
                 state: State::UNDECIDED,
                 ..*current

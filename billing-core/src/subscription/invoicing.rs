@@ -52,6 +52,7 @@ impl Draft<'_> {
         unpaid_from: DateTime<Utc>,
         mut lines: Vec<InvoiceLine>,
     ) -> Result<Opened, Rejection> {
+        self.bill_purchases(&mut lines)?;
         let pays_back = self.pays_back && !self.next.credit.is_zero();
         if lines.is_empty() && !kind.buys_period() && !pays_back {
             return Ok(Opened::Paid { debits: Vec::new() });
@@ -299,11 +300,12 @@ impl Draft<'_> {
     }
 
     /// A line of one amount, not explained yet.
-    fn plain_line(&self, kind: LineKind, period: Period, amount: Money) -> InvoiceLine {
+    pub(super) fn plain_line(&self, kind: LineKind, period: Period, amount: Money) -> InvoiceLine {
         InvoiceLine {
             kind,
             plan_id: self.plan.id,
             meter: None,
+            add_on: None,
             cell: None,
             period,
             quantity: rust_decimal::Decimal::ONE,
@@ -420,6 +422,7 @@ fn debits(invoice_id: InvoiceId, lines: &[InvoiceLine]) -> Result<Vec<Debit>, Re
             },
             period: line.period,
             amount: line.amount,
+            add_on: line.add_on.clone(),
         })
         .collect();
     for line in lines.iter().filter(|line| line.kind == LineKind::Discount) {

@@ -9,146 +9,181 @@ use core::fmt;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use super::change::Part;
 use super::decision::Draft;
 use super::rejection::Rejection;
 use super::state::Term;
 use crate::calendar::Period;
 use crate::charge::{ChargeModel, RatingError};
-use crate::id::MeterCode;
-use crate::invoice::{InvoiceLine, LineCell, LineKind, explain};
+use crate::id::{AddOnCode, MeterCode};
+use crate::invoice::{Invoice, InvoiceLine, LineCell, LineKind, explain};
 use crate::money::{Money, MoneyError};
 use crate::payment::Debit;
 use crate::plan::{BillingTiming, MeterTerms, Plan, ProrationRule};
 use crate::proration::Share;
 use crate::rating::PeriodTerms;
-use crate::usage::{BilledWindow, CellUsage, ChargeCell, LateUsage, MeterUsage};
+use crate::usage::{BilledWindow, CellUsage, ChargeCell, LateUsage, MeterUsage, WindowTerm};
 use crate::{proration, rating};
 
 impl Draft<'_> {
     /// The part of `period` that is left at `at`, by the rule of `plan`.
     pub(super) fn left(&self, period: Period, at: DateTime<Utc>, plan: &Plan) -> Share {
-        proration::left(period, at, plan.proration, self.next.anchor.zone)
+        proration::left(period, at, plan.proration, &self.next.anchor)
     }
 
-    /// The recurring price of `plan` at the quantity in force.
-    fn recurring(&self, plan: &Plan) -> Result<Recurring, Rejection> {
-        let quantity = self.next.quantity;
-        let amount = plan.price.checked_mul(quantity)?;
-        Ok(Recurring {
-            price: plan.price,
-            quantity,
-            amount,
-        })
-    }
-
-    /// The price of a period that begins, if the plan bills in advance and has a price.
-    pub(super) fn advance_line(&self, period: Period) -> Result<Option<InvoiceLine>, Rejection> {
-        let plan = self.plan;
-        Ok(match plan.timing {
-            BillingTiming::InArrears => None,
-            BillingTiming::InAdvance if plan.price.is_zero() => None,
-            BillingTiming::InAdvance => {
-                let recurring = self.recurring(plan)?;
-                let explanation = explain(format_args!("{recurring} for {}", plan.interval));
-                let kind = LineKind::RecurringInAdvance;
-                Some(recurring.line(kind, plan, period, recurring.amount, explanation))
-            }
-        })
-    }
-
-    /// What a plan in arrears costs from the last change, or the start of the term, until `until`.
-    pub(super) fn arrears_line(
-        &self,
-        plan: &Plan,
-        term: &Term,
-        until: DateTime<Utc>,
-    ) -> Result<Option<InvoiceLine>, Rejection> {
-        match plan.timing {
-            BillingTiming::InAdvance => return Ok(None),
-            BillingTiming::InArrears => {}
+    /// The recurring prices of `plan` at the quantities in force: its own first, then those of the add-ons that are held.
+    fn recurring(&self, plan: &Plan, part: Part<'_>) -> Result<Vec<Recurring>, Rejection> {
+        let mut recurring = Vec::new();
+        if part.holds(None) && !plan.price.is_zero() {
+            recurring.push(Recurring::new(None, plan.price, self.next.quantity)?);
         }
+        for (code, quantity) in &self.next.add_ons {
+            match plan.recurring_add_on(code) {
+                Some(sold) if part.holds(Some(code)) => {
+                    recurring.push(Recurring::new(Some(code.clone()), sold.price, *quantity)?);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(recurring)
+    }
+
+    /// The prices of a period that begins, if the plan bills in advance and has any.
+    pub(super) fn advance_lines(&self, period: Period) -> Result<Vec<InvoiceLine>, Rejection> {
+        let plan = self.plan;
+        match plan.timing {
+            BillingTiming::InArrears => return Ok(Vec::new()),
+            BillingTiming::InAdvance => {}
+        }
+        let mut lines = Vec::new();
+        for recurring in self.recurring(plan, Part::All)? {
+            let explanation = explain(format_args!("{recurring} for {}", plan.interval));
+            let amount = recurring.amount;
+            lines.push(recurring.line(LineKind::RecurringInAdvance, plan, period, amount, explanation));
+        }
+        Ok(lines)
+    }
+
+    /// The part of the whole period that was served by what is in force, from the last change, or the start of the term, until
+    /// `until`; and the time of that part.
+    fn served(&self, plan: &Plan, term: &Term, until: DateTime<Utc>) -> Option<(Period, Share)> {
         let whole = term.priced_by(plan.proration);
         let until = until.clamp(whole.start, whole.end);
         let since = term.owed_since();
-        let Ok(period) = Period::new(since, until) else {
-            return Ok(None);
-        };
+        let period = Period::new(since, until).ok()?;
         // Used is what was left at the change minus what is left now: exact parts of the whole period. Without
         // proration only a period that was served to its end is due.
         let at_start = self.left(whole, since, plan);
         let used = match plan.proration {
-            ProrationRule::Second | ProrationRule::Day => at_start.without(self.left(whole, until, plan)),
+            ProrationRule::Second
+            | ProrationRule::Day
+            | ProrationRule::StartedDay
+            | ProrationRule::StartedMonth => at_start.without(self.left(whole, until, plan)),
             ProrationRule::None if until >= whole.end => at_start,
             ProrationRule::None => at_start.without(at_start),
         };
-        let recurring = self.recurring(plan)?;
-        let amount = used.of(recurring.amount, plan.rounding)?;
-        if amount.is_zero() {
-            return Ok(None);
-        }
-        let explanation = if used.part == used.whole {
-            explain(format_args!("{recurring} for {}", plan.interval))
-        } else {
-            explain(format_args!("{recurring} x {used}"))
-        };
-        let kind = LineKind::RecurringInArrears;
-        Ok(Some(recurring.line(kind, plan, period, amount, explanation)))
+        Some((period, used))
     }
 
-    /// The price of what is left of the whole `period` from now on, by `rule`.
-    pub(super) fn proration_charge(
+    /// What a plan in arrears costs from the last change, or the start of the term, until `until`.
+    pub(super) fn arrears_lines(
+        &self,
+        plan: &Plan,
+        term: &Term,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        let mut lines = Vec::new();
+        match plan.timing {
+            BillingTiming::InAdvance => return Ok(lines),
+            BillingTiming::InArrears => {}
+        }
+        let Some((period, used)) = self.served(plan, term, until) else {
+            return Ok(lines);
+        };
+        for recurring in self.recurring(plan, Part::All)? {
+            let amount = used.of(recurring.amount, plan.rounding)?;
+            if amount.is_zero() {
+                continue;
+            }
+            let explanation = if used.part == used.whole {
+                explain(format_args!("{recurring} for {}", plan.interval))
+            } else {
+                explain(format_args!("{recurring} x {used}"))
+            };
+            lines.push(recurring.line(LineKind::RecurringInArrears, plan, period, amount, explanation));
+        }
+        Ok(lines)
+    }
+
+    /// What is due of recurring prices from when the plan came into force until `until`, whenever it is billed.
+    pub(super) fn recurring_due(
+        &self,
+        plan: &Plan,
+        term: &Term,
+        until: DateTime<Utc>,
+    ) -> Result<Money, Rejection> {
+        let mut due = term.recurring_before.unwrap_or(Money::zero(plan.currency()));
+        if let Some((_, used)) = self.served(plan, term, until) {
+            for recurring in self.recurring(plan, Part::All)? {
+                due = due.checked_add(used.of(recurring.amount, plan.rounding)?)?;
+            }
+        }
+        Ok(due)
+    }
+
+    /// The prices in `part` of what is left of the whole `period` from now on, by `rule`.
+    pub(super) fn proration_charges(
         &self,
         plan: &Plan,
         period: Period,
         rule: ProrationRule,
-    ) -> Result<Option<InvoiceLine>, Rejection> {
+        part: Part<'_>,
+    ) -> Result<Vec<InvoiceLine>, Rejection> {
+        let mut lines = Vec::new();
         match plan.timing {
-            BillingTiming::InArrears => return Ok(None),
+            BillingTiming::InArrears => return Ok(lines),
             BillingTiming::InAdvance => {}
         }
-        let now = self.now();
-        let left = proration::left(period, now, rule, self.next.anchor.zone);
-        let recurring = self.recurring(plan)?;
-        let amount = left.of(recurring.amount, plan.rounding)?;
-        let Ok(rest) = Period::new(now, period.end) else {
-            return Ok(None);
+        let (now, anchor) = (self.now(), &self.next.anchor);
+        let left = proration::left(period, now, rule, anchor);
+        let Some(rest) = proration::rest(period, now, rule, anchor) else {
+            return Ok(lines);
         };
-        if amount.is_zero() {
-            return Ok(None);
+        for recurring in self.recurring(plan, part)? {
+            let amount = left.of(recurring.amount, plan.rounding)?;
+            if amount.is_zero() {
+                continue;
+            }
+            let explanation = explain(format_args!("{recurring} x {left}"));
+            lines.push(recurring.line(LineKind::ProrationCharge, plan, rest, amount, explanation));
         }
-        let explanation = explain(format_args!("{recurring} x {left}"));
-        let kind = LineKind::ProrationCharge;
-        Ok(Some(recurring.line(kind, plan, rest, amount, explanation)))
+        Ok(lines)
     }
 
     /// Adds what was paid for time after now and is not used, one line per debit; negative.
-    pub(super) fn proration_credits(
+    pub(super) fn proration_credits<'d>(
         &self,
         plan: &Plan,
-        debits: &[Debit],
+        debits: impl IntoIterator<Item = &'d Debit>,
         lines: &mut Vec<InvoiceLine>,
     ) -> Result<(), Rejection> {
         let now = self.now();
         for debit in debits {
             let left = self.left(debit.period, now, plan);
             let unused = left.of(debit.amount, plan.rounding)?;
-            let Ok(rest) = Period::new(now.max(debit.period.start), debit.period.end) else {
+            let Some(rest) = proration::rest(debit.period, now, plan.proration, &self.next.anchor) else {
                 continue;
             };
             if unused.is_zero() {
                 continue;
             }
             lines.push(InvoiceLine {
-                kind: LineKind::ProrationCredit,
                 plan_id: plan.id,
-                meter: None,
-                cell: None,
-                period: rest,
-                quantity: Decimal::ONE,
+                add_on: debit.add_on.clone(),
                 unit_price: Some(debit.amount.to_decimal()),
-                amount: unused.checked_neg()?,
                 explanation: explain(format_args!("unused {} x {left}", debit.amount)),
                 source: Some(debit.source),
+                ..self.plain_line(LineKind::ProrationCredit, rest, unused.checked_neg()?)
             });
         }
         Ok(())
@@ -170,17 +205,22 @@ impl Draft<'_> {
         let mut lines = Vec::new();
         if !plan.meters.is_empty() || cursor.has_billed() {
             let usage = self.facts.usage.ok_or_else(|| self.missing("usage"))?;
-            let billed = BilledWindow {
+            let mut billed = BilledWindow {
                 window,
                 plan_id: plan.id,
                 term: term.map(Term::window_term),
+                usage_minimum: None,
             };
             for (meter, terms) in &plan.meters {
                 let used = usage.meters.get(meter);
                 self.meter_lines(plan, (meter, terms), &billed, used, &mut lines)?;
             }
+            if let (Some(minimum), Some(term)) = (plan.minimum_commitment, term) {
+                billed.usage_minimum = self.commitment_line(plan, minimum, term, until, &mut lines)?;
+            }
             for late in &usage.late {
                 self.late_lines(late, &mut lines)?;
+                lines.extend(self.late_commitment_line(late)?);
             }
             self.next.usage.watermark = usage.watermark;
             if !plan.meters.is_empty() {
@@ -233,6 +273,80 @@ impl Draft<'_> {
             rate(cell, used)?;
         }
         Ok(())
+    }
+
+    /// Adds what is missing from the plan's `minimum` for the time from when it came into force until `until`, with the usage
+    /// lines that are there; returns what usage had to come to, if it had to.
+    fn commitment_line(
+        &self,
+        plan: &Plan,
+        minimum: Money,
+        term: &Term,
+        until: DateTime<Utc>,
+        lines: &mut Vec<InvoiceLine>,
+    ) -> Result<Option<Money>, Rejection> {
+        let whole = term.whole();
+        let Some(part) = committed(term.window_term(), until) else {
+            return Ok(None);
+        };
+        let (micros, whole_micros) = (part.microseconds(), whole.microseconds());
+        let due = minimum.fraction(micros, whole_micros, plan.rounding)?;
+        let recurring = self.recurring_due(plan, term, until)?;
+        let usage_minimum = due.checked_sub(recurring)?;
+        if usage_minimum.minor <= 0 {
+            return Ok(None);
+        }
+        let used = Invoice::sum(plan.currency(), lines)?;
+        let missing = usage_minimum.checked_sub(used)?;
+        if missing.minor > 0 {
+            let of = if micros == whole_micros {
+                ""
+            } else {
+                " for a part of the period"
+            };
+            lines.push(InvoiceLine {
+                plan_id: plan.id,
+                explanation: explain(format_args!(
+                    "minimum {due}{of} - {recurring} recurring - {used} usage = {missing}"
+                )),
+                ..self.plain_line(LineKind::CommitmentTrueUp, part, missing)
+            });
+        }
+        Ok(Some(usage_minimum))
+    }
+
+    /// What late usage changes of what was missing from a minimum: nothing is paid for twice.
+    fn late_commitment_line(&self, late: &LateUsage) -> Result<Option<InvoiceLine>, Rejection> {
+        let LateUsage {
+            billed,
+            plan,
+            before,
+            after,
+        } = late;
+        let part = billed.term.and_then(|term| committed(term, billed.window.end));
+        let (Some(minimum), Some(part)) = (billed.usage_minimum, part) else {
+            return Ok(None);
+        };
+        let missing = |usage: &BTreeMap<MeterCode, MeterUsage>| -> Result<Money, Rejection> {
+            let mut lines = Vec::new();
+            for (meter, terms) in &plan.meters {
+                self.meter_lines(plan, (meter, terms), billed, usage.get(meter), &mut lines)?;
+            }
+            let missing = minimum.checked_sub(Invoice::sum(plan.currency(), &lines)?)?;
+            Ok(Money::new(missing.minor.max(0), missing.currency))
+        };
+        let (was, is) = (missing(before)?, missing(after)?);
+        let amount = is.checked_sub(was)?;
+        if amount.is_zero() {
+            return Ok(None);
+        }
+        Ok(Some(InvoiceLine {
+            plan_id: plan.id,
+            explanation: explain(format_args!(
+                "{is} missing from the minimum with late usage, less {was} before"
+            )),
+            ..self.plain_line(LineKind::CommitmentTrueUp, part, amount)
+        }))
     }
 
     /// What came late for a window that was billed: what its cells cost now, less what they cost before.
@@ -305,11 +419,17 @@ impl Draft<'_> {
     ) -> Result<Vec<InvoiceLine>, Rejection> {
         let mut lines = Vec::new();
         if let Some(term) = term {
-            lines.extend(self.arrears_line(plan, term, until)?);
+            lines.extend(self.arrears_lines(plan, term, until)?);
         }
         lines.extend(self.usage_lines(plan, term, until)?);
         Ok(lines)
     }
+}
+
+/// The part of a period for which a minimum is due until `until`.
+fn committed(term: WindowTerm, until: DateTime<Utc>) -> Option<Period> {
+    let within = |at: DateTime<Utc>| at.clamp(term.period.start, term.period.end);
+    Period::new(within(term.since), within(until)).ok()
 }
 
 /// The charge model of a cell, and what of its terms holds in a window: a plan that was in force for a part of the period
@@ -347,6 +467,7 @@ fn usage_line(
         kind,
         plan_id: plan.id,
         meter: Some(meter.clone()),
+        add_on: None,
         cell: (!cell.is_whole()).then(|| {
             Box::new(LineCell {
                 filter: cell.filter.clone(),
@@ -362,9 +483,11 @@ fn usage_line(
     }
 }
 
-/// A plan's price and how many times it is due.
-#[derive(Clone, Copy, Debug)]
+/// A recurring price and how many times it is due.
+#[derive(Clone, Debug)]
 struct Recurring {
+    /// The add-on whose price it is; none for the plan's own.
+    add_on: Option<AddOnCode>,
     price: Money,
     quantity: u32,
     /// The product.
@@ -372,6 +495,15 @@ struct Recurring {
 }
 
 impl Recurring {
+    fn new(add_on: Option<AddOnCode>, price: Money, quantity: u32) -> Result<Self, MoneyError> {
+        Ok(Self {
+            add_on,
+            price,
+            quantity,
+            amount: price.checked_mul(quantity)?,
+        })
+    }
+
     #[inline]
     fn line(
         self,
@@ -385,6 +517,7 @@ impl Recurring {
             kind,
             plan_id: plan.id,
             meter: None,
+            add_on: self.add_on,
             cell: None,
             period,
             quantity: self.quantity.into(),
@@ -396,9 +529,13 @@ impl Recurring {
     }
 }
 
-/// The product as a customer would write it: `5 x 29.00 USD`, or `29.00 USD` for one.
+/// The product as a customer would write it: `5 x 29.00 USD`, or `29.00 USD` for one; after the code of an add-on.
 impl fmt::Display for Recurring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(add_on) = &self.add_on {
+            f.write_str(add_on.as_str())?;
+            f.write_str(": ")?;
+        }
         if self.quantity != 1 {
             f.write_str(itoa::Buffer::new().format(self.quantity))?;
             f.write_str(" x ")?;

@@ -31,6 +31,8 @@
 //! | active, trial | change quantity now / at period end | same state, new quantity, prorated when now / flagged |
 //! | active, trial, expired | suspend | suspended |
 //! | active | pause now / at period end | suspended (paused) / flagged |
+//! | active, trial | change add-on now / at period end | same state, prorated when now / flagged |
+//! | any but canceled | buy add-on | same state, to be paid with the next invoice |
 //! | any but canceled | redeem coupon, grant credit, void credit | same state |
 //! | any | issue credit note | same state |
 //!
@@ -44,6 +46,7 @@
 //!   end of the trial (or the creation) to the end.
 //! - **Advance is idempotent.** A step that was taken is not due any more.
 
+mod add_on;
 mod cancel;
 mod change;
 mod command;
@@ -63,6 +66,7 @@ mod suspend;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -71,11 +75,12 @@ use crate::audit::{AuditAction, ChainHead, Details};
 use crate::calendar::{self, Anchor, CalendarError};
 use crate::coupon::Discount;
 use crate::credit::{CreditGrant, Credits};
-use crate::id::{InvoiceId, PaymentMethodId, PlanId, ProductCode, SubscriptionId, TenantId};
+use crate::id::{AddOnCode, InvoiceId, PaymentMethodId, PlanId, ProductCode, SubscriptionId, TenantId};
 use crate::money::Money;
 use crate::plan::{Plan, TrialEnd};
 use crate::usage::UsageQuery;
 
+pub use add_on::Purchase;
 pub use command::{Command, CommandKind, GrantCredit, UnusedOnCancel, UnusedOnPause, When};
 pub use create::{Create, CreateFacts, create};
 pub use decision::{
@@ -110,6 +115,12 @@ pub struct Subscription {
     /// and features do not depend on it.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub quantity: u32,
+    /// The recurring add-ons that it holds, and how many of each, at least 1.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "BTreeMap::is_empty"))]
+    pub add_ons: BTreeMap<AddOnCode, u32>,
+    /// What was bought and is not billed yet, in the order in which it was bought.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub purchases: Vec<Purchase>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// Where its periods are counted from, in its billing zone.
@@ -269,7 +280,10 @@ impl Subscription {
         match self.state.at_end() {
             Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
             Some(
-                AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangeQuantity { .. },
+                AtPeriodEnd::Cancel { .. }
+                | AtPeriodEnd::Pause { .. }
+                | AtPeriodEnd::ChangeQuantity { .. }
+                | AtPeriodEnd::ChangeAddOn { .. },
             )
             | None => None,
         }
@@ -342,7 +356,12 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
     });
     let scheduled = |at_end: &Option<AtPeriodEnd>| match at_end {
         Some(AtPeriodEnd::ChangePlan { plan_id }) => Some(*plan_id),
-        Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. } | AtPeriodEnd::ChangeQuantity { .. })
+        Some(
+            AtPeriodEnd::Cancel { .. }
+            | AtPeriodEnd::Pause { .. }
+            | AtPeriodEnd::ChangeQuantity { .. }
+            | AtPeriodEnd::ChangeAddOn { .. },
+        )
         | None => None,
     };
     let target = match (command, &current.state) {
@@ -412,6 +431,10 @@ fn may_tax(current: &Subscription, command: &Command) -> bool {
                 ..
             }
             | Command::ChangeQuantity {
+                when: Some(When::AtPeriodEnd),
+                ..
+            }
+            | Command::ChangeAddOn {
                 when: Some(When::AtPeriodEnd),
                 ..
             },
@@ -530,6 +553,12 @@ fn next_state(draft: &mut Draft<'_>, current: &Subscription, command: &Command) 
             tenant,
         } => change::change(draft, current, *plan_id, *when, tenant),
         Command::ChangeQuantity { quantity, when } => quantity::change(draft, current, *quantity, *when),
+        Command::ChangeAddOn {
+            add_on,
+            quantity,
+            when,
+        } => add_on::change(draft, current, add_on, *quantity, *when),
+        Command::BuyAddOn { add_on, quantity } => add_on::buy(draft, current, add_on, *quantity),
         Command::DropPendingChange => change::drop_pending(draft, current),
         Command::SetPaymentMethod { payment_method } => {
             draft.next.payment_method = *payment_method;
@@ -609,7 +638,9 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
                 PaymentOutcome::Settled { .. } | PaymentOutcome::Failed { .. } => Ok(()),
             }
         }
-        Command::ChangeQuantity { quantity: 0, .. } => Err(Rejection::Quantity),
+        Command::ChangeQuantity { quantity: 0, .. } | Command::BuyAddOn { quantity: 0, .. } => {
+            Err(Rejection::Quantity)
+        }
         // At the end of the period it is checked where that end is known.
         Command::Pause {
             when: When::Now,
@@ -627,6 +658,8 @@ fn check_fields(command: &Command, context: &Context<'_>) -> Result<(), Rejectio
         | Command::Resume
         | Command::ChangePlan { .. }
         | Command::ChangeQuantity { .. }
+        | Command::ChangeAddOn { .. }
+        | Command::BuyAddOn { .. }
         | Command::DropPendingChange
         | Command::SetPaymentMethod { .. }
         | Command::SetAutoRenew { .. }

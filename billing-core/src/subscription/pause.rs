@@ -80,7 +80,10 @@ fn paused_now(
                 let amount = draft
                     .left(debit.period, now, plan)
                     .of(debit.amount, plan.rounding)?;
-                debits.push(Debit { amount, ..*debit });
+                debits.push(Debit {
+                    amount,
+                    ..debit.clone()
+                });
             }
             let left_micros = term
                 .period
@@ -143,9 +146,7 @@ pub(super) fn resumed(
             AuditAction::Resumed,
             Details::new().time("period_end", period.end),
         );
-        if let Some(line) = draft.advance_line(period)? {
-            lines.insert(0, line);
-        }
+        lines.splice(0..0, draft.advance_lines(period)?);
         return draft.begin(InvoiceKind::Restart, period, lines);
     };
     let left = TimeDelta::microseconds(carried.left_micros);
@@ -168,16 +169,16 @@ pub(super) fn resumed(
     let debits = carried
         .debits
         .iter()
-        .map(|debit| Debit { period, ..*debit })
+        .map(|debit| Debit {
+            period,
+            ..debit.clone()
+        })
         .collect();
     let collection = cancel::close_out(draft, suspended.suspended_at, at, lines)?;
     Ok(State::Active(Active {
         term: Term {
-            period,
-            plan_since: at,
-            price_since: None,
             rest_of,
-            debits,
+            ..Term::of(period, debits)
         },
         collection,
         at_end: None,

@@ -1,11 +1,9 @@
 //! Taking more or fewer of a plan: seats.
 
-use alloc::vec::Vec;
-
-use super::change::unhindered;
+use super::change::{Part, exchange, unhindered};
 use super::decision::Draft;
 use super::rejection::Rejection;
-use super::state::{Active, AtPeriodEnd, State, Term, Trialing};
+use super::state::{Active, AtPeriodEnd, State, Trialing};
 use super::{Subscription, When};
 use crate::audit::{AuditAction, Details};
 use crate::invoice::InvoiceKind;
@@ -51,7 +49,12 @@ pub(super) fn change(
                 ..active.clone()
             })
         }
-        (State::Active(active), When::Now) => changed_now(draft, active, quantity)?,
+        // The usage of the period is left alone: its tiers and allowances do not depend on the quantity.
+        (State::Active(active), When::Now) => {
+            exchange(draft, active, InvoiceKind::QuantityChange, Part::Plan, |draft| {
+                draft.change_quantity_to(quantity);
+            })?
+        }
         (
             State::Trial(_)
             | State::Pending(_)
@@ -64,37 +67,6 @@ pub(super) fn change(
             current.state.clone()
         }
     })
-}
-
-/// Credits what was paid for later and charges the rest of the period in the new quantity; in arrears, what was in force
-/// until now is owed, and what counts from now on will be.
-///
-/// The usage of the period is left alone: its tiers and allowances do not depend on the quantity.
-fn changed_now(draft: &mut Draft<'_>, active: &Active, quantity: u32) -> Result<State, Rejection> {
-    let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
-    let mut lines = Vec::new();
-    lines.extend(draft.arrears_at_change(plan, term)?);
-    let owed = lines.len();
-    draft.proration_credits(plan, &term.debits, &mut lines)?;
-    draft.change_quantity_to(quantity);
-    lines.extend(draft.proration_charge(plan, term.priced_by(plan.proration), plan.proration)?);
-    let exchanged = lines.len() > owed;
-    let (collection, debits) = draft.open_change(
-        InvoiceKind::QuantityChange,
-        term.period,
-        lines,
-        exchanged,
-        &term.debits,
-    )?;
-    Ok(State::Active(Active {
-        term: Term {
-            price_since: Some(now),
-            debits,
-            ..term.clone()
-        },
-        collection,
-        at_end: None,
-    }))
 }
 
 impl Draft<'_> {

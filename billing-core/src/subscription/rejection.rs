@@ -12,9 +12,9 @@ use crate::calendar::CalendarError;
 use crate::coupon::CouponRefusal;
 use crate::credit::CreditRefusal;
 use crate::credit_note::CreditNoteRefusal;
-use crate::id::{InvoiceId, MeterCode, PlanId, ProductCode, SubscriptionId};
+use crate::id::{AddOnCode, InvoiceId, MeterCode, PlanId, ProductCode, SubscriptionId};
 use crate::money::{Currency, Money, MoneyError};
-use crate::plan::Unavailable;
+use crate::plan::{AddOnCharge, Unavailable};
 
 /// Why a command was refused. Nothing has changed. When several apply, the first listed is returned.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -138,6 +138,26 @@ pub enum Rejection {
         /// The quantity.
         quantity: u32,
     },
+    /// As many of the add-on are held already.
+    #[error("subscription holds {quantity} of add-on `{add_on}` already")]
+    SameAddOn {
+        /// Which.
+        add_on: AddOnCode,
+        /// How many.
+        quantity: u32,
+    },
+    /// The plan does not sell the add-on, or not so: a recurring one is held, one that is charged once is bought.
+    #[error("plan `{plan_id}` has no add-on `{add_on}` that is charged {}, {}", charged.code(), if *.otherwise { "but one that is charged otherwise" } else { "nor any of that code" })]
+    NoAddOn {
+        /// The plan.
+        plan_id: PlanId,
+        /// Which.
+        add_on: AddOnCode,
+        /// How it would have to be charged.
+        charged: AddOnCharge,
+        /// Whether there is one of that code that is charged otherwise.
+        otherwise: bool,
+    },
     /// The plan is of another product line.
     #[error("plan `{plan_id}` is of product `{found}`, expected `{expected}`")]
     ProductMismatch {
@@ -235,6 +255,12 @@ pub enum Rejection {
         command: CommandKind,
         /// What is missing.
         fact: &'static str,
+    },
+    /// As many purchases wait for the next invoice as may.
+    #[error("{max} purchases wait for the next invoice already")]
+    TooManyPurchases {
+        /// The most.
+        max: usize,
     },
     /// The subscription holds as many coupons as it may.
     #[error("the subscription holds {max} coupons already")]

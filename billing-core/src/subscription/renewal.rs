@@ -137,8 +137,9 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
         Some(terms) => terms.without_payment_method,
         None => TrialEnd::Expire,
     };
-    match &trial.at_end {
-        Some(AtPeriodEnd::Cancel { reason }) => {
+    match trial.at_end {
+        Some(AtPeriodEnd::Cancel { ref reason }) => {
+            draft.next.purchases.clear();
             draft.record(AuditAction::Canceled, Details::new().text("reason", reason));
             return Ok(State::Canceled(Canceled {
                 canceled_at: ended_at,
@@ -151,12 +152,7 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
         // The plan that the trial's end names for who cannot pay takes the place of the one that was to be paid.
         Some(AtPeriodEnd::ChangePlan { .. }) if !converts && matches!(otherwise, TrialEnd::MoveTo { .. }) => {
         }
-        Some(AtPeriodEnd::ChangePlan { plan_id }) => {
-            let target = draft.target(*plan_id)?;
-            draft.change_plan_to(target);
-        }
-        Some(AtPeriodEnd::ChangeQuantity { quantity }) => draft.change_quantity_to(*quantity),
-        Some(AtPeriodEnd::Pause { .. }) | None => {}
+        ref at_end => draft.put_in_force(at_end.as_ref(), ended_at)?,
     }
     match otherwise {
         _ if converts => {}
@@ -173,6 +169,7 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
             }));
         }
         TrialEnd::Cancel => {
+            draft.next.purchases.clear();
             draft.record(AuditAction::Canceled, Details::new().text("cause", "trial_ended"));
             return Ok(State::Canceled(Canceled {
                 canceled_at: ended_at,
@@ -191,7 +188,7 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
         AuditAction::TrialConverted,
         Details::new().time("period_end", period.end),
     );
-    let lines: Vec<_> = draft.advance_line(period)?.into_iter().collect();
+    let lines = draft.advance_lines(period)?;
     draft.begin(InvoiceKind::First, period, lines)
 }
 
@@ -223,7 +220,12 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
                 },
             }));
         }
-        Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => {}
+        Some(
+            AtPeriodEnd::ChangePlan { .. }
+            | AtPeriodEnd::ChangeQuantity { .. }
+            | AtPeriodEnd::ChangeAddOn { .. },
+        )
+        | None => {}
     }
     if !draft.next.auto_renew {
         let opened = draft.open_invoice(InvoiceKind::Closing, term.period, end, lines)?;
@@ -236,16 +238,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
         )?;
         return Ok(State::Expired(expired));
     }
-    if let Some(AtPeriodEnd::ChangePlan { plan_id }) = at_end {
-        let target = draft.target(*plan_id)?;
-        if target.interval != draft.plan.interval {
-            draft.anchor_at(end);
-        }
-        draft.change_plan_to(target);
-    }
-    if let Some(AtPeriodEnd::ChangeQuantity { quantity }) = at_end {
-        draft.change_quantity_to(*quantity);
-    }
+    draft.put_in_force(at_end.as_ref(), end)?;
     let period = draft.next_period()?;
     draft.record(
         AuditAction::Renewed,
@@ -253,9 +246,7 @@ fn period_over(draft: &mut Draft<'_>, active: &Active) -> Result<State, Rejectio
             .time("period_start", period.start)
             .time("period_end", period.end),
     );
-    if let Some(line) = draft.advance_line(period)? {
-        lines.insert(0, line);
-    }
+    lines.splice(0..0, draft.advance_lines(period)?);
     draft.begin(InvoiceKind::Renewal, period, lines)
 }
 
@@ -283,16 +274,7 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
     }
     // No period was asked for yet: what is open, if anything, is for what was used, and moves to the new invoice.
     let mut lines = draft.withdraw(expired.collection.as_ref())?;
-    if let Some(AtPeriodEnd::ChangePlan { plan_id }) = &expired.at_end {
-        let target = draft.target(*plan_id)?;
-        if target.interval != draft.plan.interval {
-            draft.anchor_at(expired.ended_at);
-        }
-        draft.change_plan_to(target);
-    }
-    if let Some(AtPeriodEnd::ChangeQuantity { quantity }) = &expired.at_end {
-        draft.change_quantity_to(*quantity);
-    }
+    draft.put_in_force(expired.at_end.as_ref(), expired.ended_at)?;
     let now = draft.now();
     if now >= expired.grace_ends_at {
         draft.anchor_at(now);
@@ -302,9 +284,7 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
         ExpiredCause::TrialEnded => InvoiceKind::First,
         ExpiredCause::NotRenewed | ExpiredCause::PaymentFailed => InvoiceKind::Renewal,
     };
-    if let Some(line) = draft.advance_line(period)? {
-        lines.insert(0, line);
-    }
+    lines.splice(0..0, draft.advance_lines(period)?);
     draft.record(
         AuditAction::Renewed,
         Details::new()
@@ -315,13 +295,7 @@ pub(super) fn renew(draft: &mut Draft<'_>, current: &Subscription) -> Result<Sta
     Ok(match opened {
         Opened::Paid { debits } => draft.active(period, debits),
         Opened::Collecting(collection) => State::Expired(Expired {
-            resumes: Some(Term {
-                period,
-                plan_since: period.start,
-                price_since: None,
-                rest_of: None,
-                debits: Vec::new(),
-            }),
+            resumes: Some(Term::of(period, Vec::new())),
             collection: Some(collection),
             at_end: None,
             ..expired.clone()
@@ -358,13 +332,7 @@ impl<'a> Draft<'a> {
         Ok(match opened {
             Opened::Paid { debits } => self.active(period, debits),
             Opened::Collecting(collection) => State::Active(Active {
-                term: Term {
-                    period,
-                    plan_since: period.start,
-                    price_since: None,
-                    rest_of: None,
-                    debits: Vec::new(),
-                },
+                term: Term::of(period, Vec::new()),
                 collection: Some(collection),
                 at_end: None,
             }),
@@ -374,13 +342,7 @@ impl<'a> Draft<'a> {
     /// Active in `period`, which is paid.
     pub(super) fn active(&self, period: Period, debits: Vec<Debit>) -> State {
         State::Active(Active {
-            term: Term {
-                period,
-                plan_since: period.start,
-                price_since: None,
-                rest_of: None,
-                debits,
-            },
+            term: Term::of(period, debits),
             collection: None,
             at_end: None,
         })
@@ -393,6 +355,7 @@ impl<'a> Draft<'a> {
             .id("to", plan.id.uuid());
         self.record(AuditAction::PlanChanged, details);
         self.adopt(plan);
+        self.drop_add_ons();
     }
 
     /// Starts another attempt at an open invoice.

@@ -310,7 +310,10 @@ fn from_settlement(
     let debits = collection
         .debits
         .iter()
-        .map(|debit| Debit { period, ..*debit })
+        .map(|debit| Debit {
+            period,
+            ..debit.clone()
+        })
         .collect();
     Ok(draft.active(period, debits))
 }

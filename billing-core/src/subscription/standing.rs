@@ -56,7 +56,8 @@ impl Subscription {
                 Some(
                     AtPeriodEnd::Pause { .. }
                     | AtPeriodEnd::ChangePlan { .. }
-                    | AtPeriodEnd::ChangeQuantity { .. },
+                    | AtPeriodEnd::ChangeQuantity { .. }
+                    | AtPeriodEnd::ChangeAddOn { .. },
                 )
                 | None => {
                     if self.pays_after_trial() {
@@ -75,19 +76,27 @@ impl Subscription {
                     resume_at: Some(resume_at),
                 }) if *resume_at <= now => Standing::Renewing,
                 Some(AtPeriodEnd::Cancel { .. } | AtPeriodEnd::Pause { .. }) => Standing::Lapsed,
-                Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None
+                Some(
+                    AtPeriodEnd::ChangePlan { .. }
+                    | AtPeriodEnd::ChangeQuantity { .. }
+                    | AtPeriodEnd::ChangeAddOn { .. },
+                )
+                | None
                     if active.collection.is_some() || self.auto_renew =>
                 {
                     Standing::Renewing
                 }
-                Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => {
-                    match self.access.ends(active.term.period.end, &self.anchor) {
-                        Ok((grace_ends_at, restricted_ends_at)) => {
-                            after_paid_time(now, grace_ends_at, restricted_ends_at)
-                        }
-                        Err(_) => Standing::Lapsed,
+                Some(
+                    AtPeriodEnd::ChangePlan { .. }
+                    | AtPeriodEnd::ChangeQuantity { .. }
+                    | AtPeriodEnd::ChangeAddOn { .. },
+                )
+                | None => match self.access.ends(active.term.period.end, &self.anchor) {
+                    Ok((grace_ends_at, restricted_ends_at)) => {
+                        after_paid_time(now, grace_ends_at, restricted_ends_at)
                     }
-                }
+                    Err(_) => Standing::Lapsed,
+                },
             },
             State::Expired(Expired {
                 grace_ends_at,

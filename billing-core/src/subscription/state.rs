@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 
 use crate::calendar::Period;
-use crate::id::PlanId;
+use crate::id::{AddOnCode, PlanId};
+use crate::money::Money;
 use crate::payment::{Collection, Debit};
 use crate::plan::ProrationRule;
 use crate::usage::WindowTerm;
@@ -152,9 +153,25 @@ pub struct Term {
     /// that one was, and ending with the term. None where it is the term's own.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub rest_of: Option<Period>,
+    /// What was due since `plan_since` of recurring prices that are in force no more, in quantities or add-ons: it counts
+    /// towards the plan's minimum commitment. None where there is no such thing.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub recurring_before: Option<Money>,
 }
 
 impl Term {
+    /// `period`, with the plan in force from its start, and what was paid for it.
+    pub(super) fn of(period: Period, debits: Vec<Debit>) -> Self {
+        Self {
+            period,
+            plan_since: period.start,
+            price_since: None,
+            debits,
+            rest_of: None,
+            recurring_before: None,
+        }
+    }
+
     /// Since when a price in arrears is owed by what is in force now.
     pub(super) fn owed_since(&self) -> DateTime<Utc> {
         self.price_since.unwrap_or(self.plan_since)
@@ -171,7 +188,10 @@ impl Term {
     /// The period that a price is a part of by `rule`: without proration a price is that of the term, whole or not at all.
     pub(crate) fn priced_by(&self, rule: ProrationRule) -> Period {
         match rule {
-            ProrationRule::Second | ProrationRule::Day => self.whole(),
+            ProrationRule::Second
+            | ProrationRule::Day
+            | ProrationRule::StartedDay
+            | ProrationRule::StartedMonth => self.whole(),
             ProrationRule::None => self.period,
         }
     }
@@ -212,6 +232,13 @@ pub enum AtPeriodEnd {
     /// It is renewed in another quantity.
     ChangeQuantity {
         /// How many.
+        quantity: u32,
+    },
+    /// It is renewed with more or fewer of an add-on.
+    ChangeAddOn {
+        /// Which.
+        add_on: AddOnCode,
+        /// How many; 0 for none.
         quantity: u32,
     },
 }

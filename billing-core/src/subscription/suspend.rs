@@ -89,13 +89,18 @@ fn keeps(active: &Active, now: DateTime<Utc>) -> bool {
     let ends = match &active.at_end {
         Some(AtPeriodEnd::Cancel { .. }) => true,
         Some(AtPeriodEnd::Pause { resume_at }) => resume_at.is_none_or(|resume_at| now < resume_at),
-        Some(AtPeriodEnd::ChangePlan { .. } | AtPeriodEnd::ChangeQuantity { .. }) | None => false,
+        Some(
+            AtPeriodEnd::ChangePlan { .. }
+            | AtPeriodEnd::ChangeQuantity { .. }
+            | AtPeriodEnd::ChangeAddOn { .. },
+        )
+        | None => false,
     };
     now < active.term.period.end || active.collection.is_some() || ends
 }
 
 /// Begins a new period now: what was to come of an open invoice is withdrawn, what is owed of it moves along, and paid
-/// time that was not used is credited. A change of plan or quantity that was scheduled is applied first, a
+/// time that was not used is credited. A change that was scheduled is applied first, a
 /// cancellation stays scheduled.
 ///
 /// `held` is the term, if there was one, and until when it was served, if it was paid for.
@@ -109,30 +114,19 @@ fn restart(
     let (term, served_until) = held;
     let mut lines = draft.withdraw(current.state.collection())?;
     if let (Some(term), Some(until)) = held {
-        lines.extend(draft.arrears_line(plan, term, until)?);
+        lines.extend(draft.arrears_lines(plan, term, until)?);
     }
     lines.extend(draft.usage_lines(plan, term.filter(|_| served_until.is_some()), now)?);
     if let Some(term) = term {
         draft.proration_credits(plan, &term.debits, &mut lines)?;
     }
-    let at_end = match at_end {
-        Some(AtPeriodEnd::ChangePlan { plan_id }) => {
-            let target = draft.target(*plan_id)?;
-            draft.change_plan_to(target);
-            None
-        }
-        Some(AtPeriodEnd::ChangeQuantity { quantity }) => {
-            draft.change_quantity_to(*quantity);
-            None
-        }
-        Some(AtPeriodEnd::Cancel { .. }) => at_end.cloned(),
-        Some(AtPeriodEnd::Pause { .. }) | None => None,
-    };
+    draft.put_in_force(at_end, now)?;
+    let at_end = at_end
+        .filter(|at_end| matches!(at_end, AtPeriodEnd::Cancel { .. }))
+        .cloned();
     draft.anchor_at(now);
     let period = draft.next_period()?;
-    if let Some(line) = draft.advance_line(period)? {
-        lines.insert(0, line);
-    }
+    lines.splice(0..0, draft.advance_lines(period)?);
     Ok(match draft.begin(InvoiceKind::Restart, period, lines)? {
         State::Active(active) => State::Active(Active { at_end, ..active }),
         state @ (State::Pending(_)

@@ -11,6 +11,7 @@ use crate::aggregation::{Total, UsageOverflow, add_quantities};
 use crate::calendar::Period;
 use crate::charge::{ChargeModel, Needs, Used};
 use crate::id::{MeterCode, PlanId, SubscriptionId, TenantId};
+use crate::money::Money;
 use crate::plan::{ChargeFilter, MeterTerms, Plan};
 use crate::usage::UsageEvent;
 
@@ -70,6 +71,10 @@ pub struct BilledWindow {
     pub plan_id: PlanId,
     /// The billing period that it belonged to; none for usage in no period, such as in grace.
     pub term: Option<WindowTerm>,
+    /// What its usage had to come to by the plan's [minimum commitment](Plan::minimum_commitment), the rest of which was
+    /// charged; none if nothing.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub usage_minimum: Option<Money>,
 }
 
 /// The usage that a [`UsageQuery`] found, read in one snapshot of the store.

@@ -64,6 +64,7 @@ pub(super) fn created(number: u128, now: DateTime<Utc>, trial: bool) -> Commit {
         auto_renew: true,
         trial,
         coupon: None,
+        add_ons: [].into(),
         quantity: 1,
     };
     let plan = plan();

@@ -17,13 +17,16 @@ use crate::SqliteStore;
 /// Takes the newest migrations back, as far as they can be, so that the file is what an older program left.
 fn downgrade(path: &Path, schema: u32) {
     let connection = Connection::open(path).unwrap();
-    let mut sql = String::from(
-        "DROP INDEX invoices_serial; ALTER TABLE invoices DROP COLUMN serial; \
-         ALTER TABLE invoices DROP COLUMN series; DROP TABLE invoice_series; DROP TABLE coupon_redemptions; \
-         DROP TABLE coupons; DROP TABLE credit_ledger; DROP TABLE credit_notes;",
-    );
+    let mut sql = String::new();
     if schema < 3 {
         sql += "DROP TABLE usage_windows; DROP TABLE usage_counters;";
+    } else {
+        sql += "ALTER TABLE usage_windows DROP COLUMN currency; ALTER TABLE usage_windows DROP COLUMN usage_minimum;";
+    }
+    if schema < 4 {
+        sql += "DROP INDEX invoices_serial; ALTER TABLE invoices DROP COLUMN serial; \
+             ALTER TABLE invoices DROP COLUMN series; DROP TABLE invoice_series; DROP TABLE coupon_redemptions; \
+             DROP TABLE coupons; DROP TABLE credit_ledger; DROP TABLE credit_notes;";
     }
     if schema < 2 {
         sql += "DROP TABLE usage_leases;";
@@ -54,7 +57,7 @@ fn event(key: &str, quantity: i64, seconds: i64) -> UsageEvent {
 /// What was billed before is one window, to the microsecond, so that what comes late for it is not lost.
 #[test]
 fn a_file_of_each_older_schema_keeps_its_usage_and_bills_what_comes_late() {
-    for schema in [1, 2, 3] {
+    for schema in [1, 2, 3, 4] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
         let start = at(0) + TimeDelta::microseconds(1);

@@ -1,10 +1,10 @@
-//! Invoices with everything on them: seats, tiers, a limit, an event that came late, a coupon, tax and prepaid credit.
+//! Invoices with everything on them: seats, tiers, a limit, add-ons, an event that came late, a coupon, tax and prepaid credit.
 
 use std::sync::Arc;
 
 use billing::core::coupon::Coupon;
 use billing::core::credit::GrantSource;
-use billing::core::id::{GrantId, IdempotencyKey, MeterCode, SubscriptionId, TenantId};
+use billing::core::id::{AddOnCode, GrantId, IdempotencyKey, MeterCode, SubscriptionId, TenantId};
 use billing::core::invoice::Invoice;
 use billing::core::money::{Currency, Money};
 use billing::core::plan::Plan;
@@ -26,6 +26,10 @@ const TEAM: &str = r#"{
                   "charge": {"per_unit": {"unit_price": "8"}}},
         "calls": {"allowance": "1000", "hard_limit": "50000", "charge": {"graduated": {"tiers": [
                   {"up_to": "9000", "unit_price": "0.002"}, {"unit_price": "0.0015"}]}}}
+    },
+    "add_ons": {
+        "archive": {"name": "Archive", "price": {"minor": 500, "currency": "USD"}, "charged": "recurring"},
+        "import": {"name": "Import of old data", "price": {"minor": 4000, "currency": "USD"}, "charged": "once"}
     }
 }"#;
 
@@ -46,6 +50,7 @@ pub(crate) async fn show(store: &Arc<dyn Store>) -> Result<()> {
     let tenant_id = TenantId::new(Uuid::from_u128(3));
     let new = NewSubscription {
         coupon: Some(coupon.code),
+        add_ons: [(AddOnCode::new("archive")?, 2)].into(),
         ..NewSubscription::new(tenant_id, plan.id)
     };
     let receipt = billing.create(&request("team:create")?, &new).await?;
@@ -88,6 +93,10 @@ pub(crate) async fn show(store: &Arc<dyn Store>) -> Result<()> {
             "\n40,000 calls more are refused: they would pass the hard limit of {limit}"
         ));
     }
+    let import = AddOnCode::new("import")?;
+    billing
+        .buy_add_on(&request("team:import")?, id, import, 1)
+        .await?;
     let october = renew(&billing, &clock, id, "2024-10-01").await?;
     show_invoice(&october);
 

@@ -357,6 +357,7 @@ fn plan(billing: &Billing, code: &str, product: &str, name: &str, price: Money) 
         name: name.into(),
         price,
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: BillingTiming::InAdvance,
         activation: Activation::Immediate,
         trial: None,
@@ -377,6 +378,7 @@ fn plan(billing: &Billing, code: &str, product: &str, name: &str, price: Money) 
         discontinued: false,
         features: [].into(),
         meters: [].into(),
+        add_ons: [].into(),
     })
 }
 

@@ -57,6 +57,7 @@ impl Bench {
             name: code.into(),
             price: usd(10_00),
             interval: Interval::MONTHLY,
+            minimum_commitment: None,
             timing: BillingTiming::InAdvance,
             activation: Activation::Immediate,
             trial: None,
@@ -83,6 +84,7 @@ impl Bench {
             discontinued: false,
             features: [].into(),
             meters: [].into(),
+            add_ons: [].into(),
         };
         with(&mut plan);
         self.billing.put_plan(&plan).await.unwrap();

@@ -1,5 +1,6 @@
 //! The engine, on every store.
 
+mod add_ons;
 mod concessions;
 mod concurrency;
 mod engine;

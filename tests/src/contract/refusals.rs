@@ -405,6 +405,7 @@ pub fn an_invoice_number_is_given_once(store: &dyn Store) {
             InvoiceKind::Restart,
             InvoiceKind::PlanChange,
             InvoiceKind::QuantityChange,
+            InvoiceKind::AddOnChange,
             InvoiceKind::Closing,
         ],
     );

@@ -18,7 +18,7 @@ use billing_core::usage::{
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::kit::{Kit, at, decimal, event, key, meter, plan, start, tenant, wait, with_meter};
+use crate::kit::{Kit, at, decimal, event, key, meter, plan, start, tenant, usd, wait, with_meter};
 
 const FIRST: DateTime<Utc> = DateTime::<Utc>::MIN_UTC;
 const LAST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
@@ -350,6 +350,7 @@ pub fn every_aggregation_is_as_core_says(store: &dyn Store) {
         window,
         plan_id: plan.id,
         term,
+        usage_minimum: Some(usd(50_00)),
     };
     let mut all: Vec<_> = (1..).zip(&events).collect();
     all.sort_by_key(|(sequence, event)| (event.occurred_at, *sequence));

@@ -33,6 +33,7 @@ fn line(kind: LineKind, minor: i64, explanation: &str) -> InvoiceLine {
         kind,
         plan_id: plan_id(1),
         meter: None,
+        add_on: None,
         cell: None,
         period: Period::new(at("2026-05-31T22:00:00Z"), at("2026-06-30T22:00:00Z")).expect("June"),
         quantity: decimal("1"),
@@ -59,6 +60,7 @@ fn invoice() -> Invoice {
     };
     let storage = InvoiceLine {
         meter: Some(meter("storage")),
+        add_on: None,
         cell: Some(Box::new(LineCell {
             filter: Some("Cold <archive>".into()),
             group: [("region".into(), "eu-central".into())].into(),

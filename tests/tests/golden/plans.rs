@@ -47,6 +47,8 @@ fn plans() {
         &[
             ("second", ProrationRule::Second),
             ("day", ProrationRule::Day),
+            ("started_day", ProrationRule::StartedDay),
+            ("started_month", ProrationRule::StartedMonth),
             ("none", ProrationRule::None),
         ],
     );

@@ -20,6 +20,7 @@ fn invoices() {
         kind: LineKind::RecurringInAdvance,
         plan_id: plan_id(1),
         meter: None,
+        add_on: None,
         cell: None,
         period: period(),
         quantity: decimal("1"),
@@ -31,6 +32,7 @@ fn invoices() {
     let usage = InvoiceLine {
         kind: LineKind::UsageAdjustment,
         meter: Some(meter("api")),
+        add_on: None,
         cell: Some(Box::new(LineCell {
             filter: Some("EU".into()),
             group: [("project".into(), "a".into())].into(),
@@ -108,6 +110,7 @@ fn invoices() {
         InvoiceKind::Restart,
         InvoiceKind::PlanChange,
         InvoiceKind::QuantityChange,
+        InvoiceKind::AddOnChange,
         InvoiceKind::Closing,
     ];
     golden("invoice_kind", &kinds.map(|kind| (kind.code(), kind)));
@@ -121,6 +124,8 @@ fn invoices() {
         ("proration_credit", LineKind::ProrationCredit),
         ("usage", LineKind::Usage),
         ("usage_adjustment", LineKind::UsageAdjustment),
+        ("commitment_true_up", LineKind::CommitmentTrueUp),
+        ("add_on", LineKind::AddOn),
         ("credit_applied", LineKind::CreditApplied),
         ("credit_carried", LineKind::CreditCarried),
         ("credit_refunded", LineKind::CreditRefunded),
@@ -215,6 +220,9 @@ fn audit() {
         AuditAction::PlanChanged,
         AuditAction::QuantityChangeScheduled,
         AuditAction::QuantityChanged,
+        AuditAction::AddOnChangeScheduled,
+        AuditAction::AddOnChanged,
+        AuditAction::AddOnBought,
         AuditAction::PendingChangeDropped,
         AuditAction::PaymentMethodSet,
         AuditAction::AutoRenewSet,

@@ -15,7 +15,7 @@ use billing_core::subscription::{
     AtPeriodEnd, CancelCause, Command, CommandKind, Create, ExpiredCause, Standing, Status, Subscription,
     UnusedOnCancel, UnusedOnPause, When,
 };
-use billing_tests::kit::{Kit, plan_id, request, start, tenant, usd, wait};
+use billing_tests::kit::{Kit, add_on, plan_id, request, start, tenant, usd, wait};
 use billing_tests::states::states;
 use uuid::Uuid;
 
@@ -127,6 +127,21 @@ fn commands() {
             Command::ChangeQuantity {
                 quantity: 1,
                 when: Some(When::AtPeriodEnd),
+            },
+        ),
+        (
+            "change_add_on",
+            Command::ChangeAddOn {
+                add_on: add_on("backup"),
+                quantity: 0,
+                when: Some(When::AtPeriodEnd),
+            },
+        ),
+        (
+            "buy_add_on",
+            Command::BuyAddOn {
+                add_on: add_on("setup"),
+                quantity: 2,
             },
         ),
         ("drop_pending_change", Command::DropPendingChange),
@@ -248,6 +263,13 @@ fn parts_of_a_state() {
         ),
         ("change_plan", AtPeriodEnd::ChangePlan { plan_id: plan_id(2) }),
         ("change_quantity", AtPeriodEnd::ChangeQuantity { quantity: 5 }),
+        (
+            "change_add_on",
+            AtPeriodEnd::ChangeAddOn {
+                add_on: add_on("backup"),
+                quantity: 0,
+            },
+        ),
     ];
     strict("at_period_end", &at_end, &[]);
     let causes = [
@@ -286,6 +308,7 @@ fn parts_of_a_state() {
         source,
         period: period(),
         amount: usd(1000),
+        add_on: Some(add_on("backup")),
     };
     let collection = Collection {
         invoice_id: invoice_id(1),

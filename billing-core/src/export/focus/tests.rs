@@ -39,6 +39,8 @@ fn a_kind_of_line_is_a_kind_of_charge() {
         (LineKind::RecurringInArrears, "Purchase, Recurring"),
         (LineKind::ProrationCharge, "Purchase, One-Time"),
         (LineKind::ProrationCredit, "Purchase, One-Time, Correction"),
+        (LineKind::CommitmentTrueUp, "Purchase, One-Time"),
+        (LineKind::AddOn, "Purchase, One-Time"),
         (LineKind::Usage, "Usage, Usage-Based"),
         (LineKind::UsageAdjustment, "Usage, Usage-Based, Correction"),
         (LineKind::CreditApplied, "Credit, One-Time"),

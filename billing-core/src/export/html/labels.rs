@@ -76,6 +76,10 @@ labels! {
     usage = "Usage",
     /// A line for usage that came after its period was billed.
     usage_adjustment = "Late usage",
+    /// A line for what was missing from a minimum.
+    commitment_true_up = "Minimum commitment",
+    /// A line for an add-on that was bought once.
+    add_on = "Add-on",
     /// The caption of the totals.
     totals = "Totals",
     /// The sum of the lines.

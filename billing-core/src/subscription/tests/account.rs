@@ -48,6 +48,8 @@ pub(super) struct Account {
     pub(super) tax: Option<TaxTreatment>,
     pub(super) coupon: Option<Coupon>,
     pub(super) redemptions: u32,
+    /// What was bought, when and how many.
+    pub(super) bought: Vec<(DateTime<Utc>, Decimal)>,
     pub(super) ledger: Vec<LedgerEntry>,
     pub(super) notes: Vec<CreditNote>,
     pub(super) payments: BTreeMap<(InvoiceId, String), i64>,
@@ -116,6 +118,7 @@ impl Account {
             tax: None,
             coupon: Some(coupon(CouponValue::Percent(10.into()), CouponDuration::Forever)),
             redemptions: 0,
+            bought: Vec::new(),
             ledger: Vec::new(),
             notes: Vec::new(),
             payments: BTreeMap::new(),
@@ -123,6 +126,11 @@ impl Account {
             ids: 0,
             is_quick: false,
         };
+        for (code, quantity) in &request.add_ons {
+            if plans[&plan_id].recurring_add_on(code).is_none() {
+                account.bought.push((now, (*quantity).into()));
+            }
+        }
         account.apply(now, None, decision);
         account
     }
@@ -386,6 +394,10 @@ impl Account {
             self.payments
                 .insert((*invoice_id, reference.clone()), amount.minor);
         }
+        if let Some(Command::BuyAddOn { quantity, .. }) = command {
+            self.bought.push((now, (*quantity).into()));
+            self.bought.sort_unstable();
+        }
         self.ledger.extend(decision.ledger);
         self.notes.extend(decision.note);
         self.redemptions += u32::from(decision.redemption.is_some());
@@ -394,6 +406,8 @@ impl Account {
         self.check_usage(&before, decision.billed);
         self.check_invoices();
         self.check_quantity(&before);
+        self.check_commitment();
+        self.check_purchases();
         self.check_cash();
         self.check_credit();
         self.check_time_is_sold_once();

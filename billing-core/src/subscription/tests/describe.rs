@@ -138,6 +138,7 @@ fn then(at_end: Option<&AtPeriodEnd>) -> String {
         Some(AtPeriodEnd::Cancel { .. }) => ", then canceled".into(),
         Some(AtPeriodEnd::Pause { .. }) => ", then paused".into(),
         Some(AtPeriodEnd::ChangeQuantity { quantity }) => format!(", then {quantity} seats"),
+        Some(AtPeriodEnd::ChangeAddOn { add_on, quantity }) => format!(", then {quantity} of {add_on}"),
         Some(AtPeriodEnd::ChangePlan { plan_id }) => format!(", then on {}", plan_id.uuid().as_u128()),
     }
 }

@@ -29,6 +29,7 @@ fn commands(account: &Account, now: DateTime<Utc>) -> Vec<Command> {
         Command::SetAutoRenew { auto_renew: false },
         Command::SetAutoRenew { auto_renew: true },
         Command::Unpark,
+        buy("setup", 2),
         redeem("LAUNCH"),
         grant(2, 5_00),
         Command::VoidCredit {
@@ -57,6 +58,9 @@ fn commands(account: &Account, now: DateTime<Utc>) -> Vec<Command> {
         }
         for quantity in [1, 3, 8] {
             commands.push(seats(quantity, when));
+        }
+        for quantity in [0, 2] {
+            commands.push(add_on("backup", quantity, when));
         }
     }
     if let Some(invoice) = account.open().or(account.invoices.last()) {

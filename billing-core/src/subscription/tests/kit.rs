@@ -18,7 +18,8 @@ use crate::id::{
 };
 use crate::money::{Currency, Rounding};
 use crate::plan::{
-    Activation, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage, TenantProfile, Trial,
+    Activation, AddOn, AddOnCharge, BillingTiming, Feature, MeterTerms, ProrationRule, RestrictedStage,
+    TenantProfile, Trial,
 };
 use crate::retry::RetryPolicy;
 use crate::tax::{TaxBehavior, TaxRate, TaxTreatment};
@@ -42,6 +43,9 @@ pub(super) const BY_DAY: PlanId = PlanId::new(Uuid::from_u128(14));
 pub(super) const BY_DAY_PRO: PlanId = PlanId::new(Uuid::from_u128(15));
 pub(super) const ARREARS_PRO: PlanId = PlanId::new(Uuid::from_u128(12));
 pub(super) const FREE_METERED: PlanId = PlanId::new(Uuid::from_u128(13));
+
+pub(super) const COMMITTED: PlanId = PlanId::new(Uuid::from_u128(16));
+pub(super) const COMMITTED_ARREARS: PlanId = PlanId::new(Uuid::from_u128(17));
 
 /// The start of a month of 31 days, when most accounts are created.
 pub(super) const MARCH: &str = "2026-03-01T00:00:00Z";
@@ -71,6 +75,7 @@ pub(super) fn plan(id: PlanId) -> Plan {
         name: "A plan".into(),
         price: usd(31_00),
         interval: Interval::MONTHLY,
+        minimum_commitment: None,
         timing: BillingTiming::InAdvance,
         activation: Activation::Immediate,
         trial: None,
@@ -94,6 +99,7 @@ pub(super) fn plan(id: PlanId) -> Plan {
         discontinued: false,
         features: [(archive, Feature::Flag(true))].into(),
         meters: BTreeMap::new(),
+        add_ons: BTreeMap::new(),
     }
 }
 
@@ -107,6 +113,22 @@ pub(super) fn metered(mut plan: Plan, code: &str, allowance: i64) -> Plan {
         })
     };
     plan.meters.insert(meter(code), terms);
+    plan
+}
+
+/// `plan` with a backup each period at so much, and a set-up for 50.00 USD once.
+pub(super) fn with_add_ons(mut plan: Plan, backup: i64) -> Plan {
+    for (code, minor, charged) in [
+        ("backup", backup, AddOnCharge::Recurring),
+        ("setup", 50_00, AddOnCharge::Once),
+    ] {
+        let add_on = AddOn {
+            name: code.into(),
+            price: usd(minor),
+            charged,
+        };
+        plan.add_ons.insert(AddOnCode::new(code).unwrap(), add_on);
+    }
     plan
 }
 
@@ -125,20 +147,23 @@ pub(super) fn with_trial(plan: Plan, without_payment_method: TrialEnd) -> Plan {
 
 /// The plans that an account can move among.
 pub(super) fn catalog() -> Arc<BTreeMap<PlanId, Plan>> {
-    let basic = |id| metered(plan(id), "api", 310);
+    let basic = |id| with_add_ons(metered(plan(id), "api", 310), 5_00);
     let plans = vec![
         basic(BASIC),
-        metered(
+        with_add_ons(
             metered(
-                Plan {
-                    price: usd(62_00),
-                    ..plan(PRO)
-                },
-                "api",
-                620,
+                metered(
+                    Plan {
+                        price: usd(62_00),
+                        ..plan(PRO)
+                    },
+                    "api",
+                    620,
+                ),
+                "gb",
+                0,
             ),
-            "gb",
-            0,
+            7_00,
         ),
         Plan {
             price: usd(36_500),
@@ -187,6 +212,16 @@ pub(super) fn catalog() -> Arc<BTreeMap<PlanId, Plan>> {
             price: usd(0),
             ..basic(FREE_METERED)
         },
+        Plan {
+            minimum_commitment: Some(usd(10_000)),
+            ..basic(COMMITTED)
+        },
+        Plan {
+            minimum_commitment: Some(usd(12_400)),
+            timing: BillingTiming::InArrears,
+            proration: ProrationRule::StartedDay,
+            ..basic(COMMITTED_ARREARS)
+        },
     ];
     Arc::new(plans.into_iter().map(|plan| (plan.id, plan)).collect())
 }
@@ -203,6 +238,7 @@ pub(super) fn request() -> Create {
         trial: true,
         coupon: None,
         quantity: 1,
+        add_ons: BTreeMap::new(),
     }
 }
 
@@ -232,6 +268,21 @@ pub(super) fn seats(quantity: u32, when: impl Into<Option<When>>) -> Command {
     Command::ChangeQuantity {
         quantity,
         when: when.into(),
+    }
+}
+
+pub(super) fn add_on(code: &str, quantity: u32, when: impl Into<Option<When>>) -> Command {
+    Command::ChangeAddOn {
+        add_on: AddOnCode::new(code).unwrap(),
+        quantity,
+        when: when.into(),
+    }
+}
+
+pub(super) fn buy(code: &str, quantity: u32) -> Command {
+    Command::BuyAddOn {
+        add_on: AddOnCode::new(code).unwrap(),
+        quantity,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The state machine as a whole; what a leaf computes by itself is tested beside it.
 
 mod account;
+mod add_on;
+mod commitment;
 mod concessions;
 mod create;
 mod describe;

@@ -13,7 +13,7 @@ use crate::credit_note::Disposition;
 use crate::id::MeterCode;
 #[cfg(feature = "serde")]
 use crate::invoice::Invoice;
-use crate::invoice::{InvoiceStatus, LineKind, LineRef};
+use crate::invoice::{InvoiceLine, InvoiceStatus, LineKind, LineRef};
 use crate::payment::CollectionPhase;
 use crate::plan::ProrationRule;
 use crate::tax::TaxBehavior;
@@ -158,6 +158,8 @@ impl Account {
                     LineKind::RecurringInAdvance
                     | LineKind::RecurringInArrears
                     | LineKind::ProrationCharge
+                    | LineKind::CommitmentTrueUp
+                    | LineKind::AddOn
                     | LineKind::CreditRefunded
                     | LineKind::Discount
                     | LineKind::Tax
@@ -205,14 +207,18 @@ impl Account {
             .filter(|invoice| invoice.number > before.invoices);
         let lines = fresh.into_iter().flat_map(|invoice| &invoice.lines);
         for line in lines.filter(|line| line.source.is_none()) {
-            let (quantity, is_whole) = match line.kind {
-                LineKind::RecurringInAdvance => (self.sub.quantity, true),
-                LineKind::ProrationCharge => (self.sub.quantity, false),
-                LineKind::RecurringInArrears => (before.quantity, false),
+            let (sub, is_whole) = match line.kind {
+                LineKind::RecurringInAdvance => (&self.sub, true),
+                LineKind::ProrationCharge => (&self.sub, false),
+                LineKind::RecurringInArrears => (before, false),
                 _ => continue,
             };
+            let plan = &self.plans[&line.plan_id];
+            let (quantity, price) = match &line.add_on {
+                Some(code) => (sub.add_ons[code], plan.add_ons[code].price),
+                None => (sub.quantity, plan.price),
+            };
             assert_eq!(line.quantity, quantity.into(), "{line:?}");
-            let price = self.plans[&line.plan_id].price;
             assert_eq!(line.unit_price, Some(price.to_decimal()));
             let whole = price.minor * i64::from(quantity);
             assert!(0 < line.amount.minor && line.amount.minor <= whole, "{line:?}");
@@ -282,9 +288,74 @@ impl Account {
         }
     }
 
-    /// No instant is paid for twice, credits taken off.
+    /// What was used of a window comes to its minimum, and to no more than that where it was not used.
+    #[track_caller]
+    pub(super) fn check_commitment(&self) {
+        for billed in &self.windows {
+            // A minimum is due for the period only, should the window go on after it.
+            let ends = billed.term.map(|term| term.period.end.min(billed.window.end));
+            let starts = billed.term.map(|term| term.since.min(billed.window.start));
+            let of_window = |line: &&InvoiceLine| {
+                line.plan_id == billed.plan_id
+                    && (line.period.end == billed.window.end || Some(line.period.end) == ends)
+                    && starts.is_none_or(|starts| line.period.start >= starts)
+            };
+            let lines = self
+                .invoices
+                .iter()
+                .filter(|invoice| !matches!(invoice.state, InvoiceStatus::Void { .. }));
+            let sum = |kinds: &[LineKind]| -> i64 {
+                let lines = lines.clone().flat_map(|invoice| &invoice.lines).filter(of_window);
+                lines
+                    .filter(|line| kinds.contains(&line.kind))
+                    .map(|line| line.amount.minor)
+                    .sum()
+            };
+            let used = sum(&[LineKind::Usage, LineKind::UsageAdjustment]);
+            let missing = billed
+                .usage_minimum
+                .map_or(0, |minimum| (minimum.minor - used).max(0));
+            assert_eq!(sum(&[LineKind::CommitmentTrueUp]), missing, "{billed:?}");
+        }
+    }
+
+    /// A purchase is billed once, or waits; what was bought in a time that never was paid for is neither.
+    #[track_caller]
+    pub(super) fn check_purchases(&self) {
+        let standing = self
+            .invoices
+            .iter()
+            .filter(|invoice| !matches!(invoice.state, InvoiceStatus::Void { .. }));
+        let lines = standing
+            .flat_map(|invoice| &invoice.lines)
+            .filter(|line| line.kind == LineKind::AddOn);
+        let mut billed: Vec<_> = lines.map(|line| (line.period.start, line.quantity)).collect();
+        billed.extend(
+            self.sub
+                .purchases
+                .iter()
+                .map(|purchase| (purchase.bought_at, purchase.quantity.into())),
+        );
+        billed.sort_unstable();
+        if self.sub.is_live() {
+            assert_eq!(billed, self.bought, "purchases are billed once");
+        } else {
+            assert!(
+                billed.iter().all(|purchase| self.bought.contains(purchase)),
+                "{billed:?}"
+            );
+        }
+    }
+
+    /// No instant is paid for twice, credits taken off: neither of the plan nor of an add-on.
     #[track_caller]
     pub(super) fn check_time_is_sold_once(&self) {
+        self.check_sold_once(None);
+        self.check_sold_once(Some(&AddOnCode::new("backup").unwrap()));
+    }
+
+    #[track_caller]
+    fn check_sold_once(&self, add_on: Option<&AddOnCode>) {
         if !self.notes.is_empty() {
             return; // What a note gave back is not credited once more, so the time counts as sold.
         }
@@ -295,7 +366,7 @@ impl Account {
                 InvoiceStatus::Open => None,
                 InvoiceStatus::Paid { covers, .. } => *covers,
             };
-            for line in &invoice.lines {
+            for line in invoice.lines.iter().filter(|line| line.add_on.as_ref() == add_on) {
                 if self.plans[&line.plan_id].proration == ProrationRule::None {
                     return; // Nothing is credited there, so a change pays twice by agreement.
                 }

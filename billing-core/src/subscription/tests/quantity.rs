@@ -341,7 +341,12 @@ fn life() -> impl Strategy<Value = (i64, ProrationRule, Vec<(i64, u32)>)> {
     const MARCH_SECS: i64 = 31 * 86_400;
     (
         1_i64..100_000,
-        select(vec![ProrationRule::Second, ProrationRule::Day]),
+        select(vec![
+            ProrationRule::Second,
+            ProrationRule::Day,
+            ProrationRule::StartedDay,
+            ProrationRule::StartedMonth,
+        ]),
         prop::collection::vec((0..MARCH_SECS, 1_u32..50), 1..5),
     )
         .prop_map(|(price, rule, mut changes)| {
@@ -388,10 +393,12 @@ fn sold(account: &Account) -> i64 {
     of_time.map(|line| line.amount.minor).sum()
 }
 
-/// The part of March before `secs`, as the rule counts it: by whole days, the day of a change is still left.
+/// The part of March before `secs`, as the rule counts it: by whole days, the day of a change is still left, or used up.
 fn used(rule: ProrationRule, secs: i64) -> i64 {
     match rule {
         ProrationRule::Day => secs / 86_400 * 86_400,
+        ProrationRule::StartedDay => (secs + 86_399) / 86_400 * 86_400,
+        ProrationRule::StartedMonth => i64::from(secs > 0) * 31 * 86_400,
         ProrationRule::Second | ProrationRule::None => secs,
     }
 }

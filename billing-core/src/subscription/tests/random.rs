@@ -21,7 +21,9 @@ use crate::payment::PaymentOutcome;
 use crate::retry::DeclineClass;
 use crate::tax::TaxBehavior;
 
-const PLANS: [PlanId; 15] = [
+const PLANS: [PlanId; 17] = [
+    COMMITTED,
+    COMMITTED_ARREARS,
     BASIC,
     PRO,
     YEARLY,
@@ -133,6 +135,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(plan_id, when)| Step::Command(change(plan_id, when))),
         4 => (1_u32..10, proptest::option::of(when()))
             .prop_map(|(quantity, when)| Step::Command(seats(quantity, when))),
+        3 => (select(&["backup", "setup"][..]), 0_u32..4, proptest::option::of(when()))
+            .prop_map(|(code, quantity, when)| Step::Command(add_on(code, quantity, when))),
+        2 => (select(&["backup", "setup", "setup"][..]), 1_u32..4)
+            .prop_map(|(code, quantity)| Step::Command(buy(code, quantity))),
         7 => plain.prop_map(Step::Command),
         1 => (when(), on_cancel).prop_map(|(when, unused)| Step::Command(cancel(when, unused))),
         2 => (when(), on_pause()).prop_map(|(when, unused)| Step::Command(pause(when, None, unused))),

@@ -602,16 +602,16 @@ fn what_cannot_be_computed_is_refused() {
 #[test]
 fn the_list_of_what_is_allowed_is_that_of_the_table() {
     let anywhere = "advance record_payment unpark issue_credit_note";
-    let live = "cancel set_payment_method set_auto_renew redeem_coupon grant_credit void_credit";
+    let live = "buy_add_on cancel set_payment_method set_auto_renew redeem_coupon grant_credit void_credit";
     for (status, own) in [
         (Status::Pending, ""),
         (
             Status::Trial,
-            "undo_cancel change_plan change_quantity drop_pending_change suspend",
+            "undo_cancel change_plan change_quantity change_add_on drop_pending_change suspend",
         ),
         (
             Status::Active,
-            "undo_cancel change_plan change_quantity drop_pending_change suspend pause",
+            "undo_cancel change_plan change_quantity change_add_on drop_pending_change suspend pause",
         ),
         (Status::Expired, "renew suspend"),
         (Status::Suspended, "reactivate resume"),
@@ -632,7 +632,7 @@ fn the_list_of_what_is_allowed_is_that_of_the_table() {
     }
 }
 
-/// 6 states x 19 commands: refused for its state exactly where [`CommandKind::allowed`] does not list it.
+/// 6 states x 21 commands: refused for its state exactly where [`CommandKind::allowed`] does not list it.
 #[test]
 fn each_command_is_allowed_where_it_is_listed() {
     let mut seen = Vec::new();
@@ -649,6 +649,8 @@ fn each_command_is_allowed_where_it_is_listed() {
             Command::Resume,
             change(PRO, None),
             seats(2, None),
+            add_on("backup", 2, None),
+            buy("setup", 1),
             Command::DropPendingChange,
             Command::SetPaymentMethod { payment_method: None },
             Command::SetAutoRenew { auto_renew: true },
@@ -675,7 +677,7 @@ fn each_command_is_allowed_where_it_is_listed() {
     }
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), 6 * 19);
+    assert_eq!(seen.len(), 6 * 21);
 }
 
 #[test]
