@@ -4,6 +4,8 @@
 //! [`check`] costs the same however many events there are. Who only asks gets an answer that may be old a moment later;
 //! who must not pass the limit consumes or reserves, and the store checks and records in one transaction.
 
+mod rollover;
+
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +17,8 @@ use crate::id::{IdempotencyKey, MeterCode, TenantId};
 use crate::plan::{LimitReset, MeterTerms, Plan};
 use crate::subscription::{Standing, State, Subscription};
 use crate::usage::{UsageEvent, UsageOutcome, UsageOverflow, UsageRefusal, add_quantities};
+
+pub use self::rollover::{window_before, with_rollover};
 
 /// Which counter: that of a tenant's meter over one window.
 #[derive(Clone, Debug, Eq, PartialEq)]

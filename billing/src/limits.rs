@@ -1,5 +1,6 @@
 //! Limits: asking what a meter still allows, consuming within it, and holding a part of it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use billing_core::limit::{
 };
 use billing_core::plan::{MeterTerms, Plan};
 use billing_core::subscription::Subscription;
-use billing_core::usage::{UsageEvent, UsageOutcome, UsageRefusal, check_quantity};
+use billing_core::usage::{UsageEvent, UsageOutcome, UsageOverflow, UsageRefusal, check_quantity};
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
@@ -77,11 +78,14 @@ struct Metered {
 impl Metered {
     /// Where usage of `meter` at `at` counts; none when it does not.
     fn place(&self, meter: &MeterCode, at: DateTime<Utc>) -> Option<Placed<'_>> {
-        let terms = self.plan.meters.get(meter)?;
-        let window = limit::window(&self.subscription, self.plan.interval, terms.reset, at).ok()?;
+        let (terms, interval) = (self.plan.meters.get(meter)?, self.plan.interval);
+        let window = limit::window(&self.subscription, interval, terms.reset, at).ok()?;
+        let rolls = terms.rollover_max.is_some();
+        let before = rolls.then(|| limit::window_before(&self.subscription, interval, terms, window));
         Some(Placed {
-            terms,
+            terms: Cow::Borrowed(terms),
             window,
+            before: before.flatten(),
             subscription_id: self.subscription.id,
         })
     }
@@ -89,8 +93,10 @@ impl Metered {
 
 /// The terms of a meter, and the window that counts.
 struct Placed<'a> {
-    terms: &'a MeterTerms,
+    terms: Cow<'a, MeterTerms>,
     window: Period,
+    /// The window whose rest adds to the limit, if one does.
+    before: Option<Period>,
     subscription_id: SubscriptionId,
 }
 
@@ -106,10 +112,7 @@ impl Placed<'_> {
     }
 
     fn answer(&self, counter: &Counter, quantity: Decimal) -> Result<LimitCheck, Error> {
-        let answer =
-            limit::check(self.terms, counter, quantity).map_err(|overflow| StoreError::Internal {
-                detail: overflow.to_string(),
-            })?;
+        let answer = limit::check(&self.terms, counter, quantity).map_err(internal)?;
         Ok(LimitCheck {
             answer,
             window: self.window,
@@ -135,7 +138,8 @@ impl Billing {
         let now = self.now();
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
-        let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
+        let mut placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
+        self.roll_over(&mut placed, tenant_id, meter, now).await?;
         let key = placed.key(tenant_id, meter);
         let counter = self.store.counter(&key, now).await?;
         placed.answer(&counter, quantity)
@@ -216,7 +220,10 @@ impl Billing {
                 })
                 .collect());
         }
-        let placed: Vec<_> = placed.into_iter().flatten().collect();
+        let mut placed: Vec<_> = placed.into_iter().flatten().collect();
+        for (event, placed) in events.iter().zip(&mut placed) {
+            self.roll_over(placed, event.tenant_id, &event.meter, now).await?;
+        }
         let batch = events.iter().zip(&placed).map(|(event, placed)| Consumption {
             event: event.clone(),
             window: placed.window,
@@ -270,7 +277,8 @@ impl Billing {
         let expires_at = expires_at.ok_or(Error::LeaseLength { lease })?;
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
-        let placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
+        let mut placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
+        self.roll_over(&mut placed, tenant_id, meter, now).await?;
         let aggregation = &placed.terms.aggregation;
         if !aggregation.is_additive() {
             return Err(Error::NotReservable {
@@ -333,6 +341,30 @@ impl Billing {
         Ok(self.store.recount(tenant_id).await?)
     }
 
+    /// Adds to the limit what was left of it in the window before, as far as the plan says so.
+    ///
+    /// What is left is what is left now. Usage that comes late for the window before makes it less from then on.
+    async fn roll_over(
+        &self,
+        placed: &mut Placed<'_>,
+        tenant_id: TenantId,
+        meter: &MeterCode,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let Some(before) = placed.before else {
+            return Ok(());
+        };
+        let key = CounterKey {
+            window: before,
+            ..placed.key(tenant_id, meter)
+        };
+        let counter = self.store.counter(&key, now).await?;
+        if let Cow::Owned(raised) = limit::with_rollover(&placed.terms, &counter).map_err(internal)? {
+            placed.terms = Cow::Owned(raised);
+        }
+        Ok(())
+    }
+
     /// The tenant's subscription that measures `meter` and is current at `now`: there is at most one.
     async fn metered(
         &self,
@@ -347,6 +379,12 @@ impl Billing {
             }
         }
         Ok(None)
+    }
+}
+
+fn internal(overflow: UsageOverflow) -> StoreError {
+    StoreError::Internal {
+        detail: overflow.to_string(),
     }
 }
 

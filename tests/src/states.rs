@@ -89,6 +89,7 @@ pub fn full_plan() -> Plan {
         terms.allowance = decimal("1000.50");
         terms.soft_limit = Some(decimal("2000"));
         terms.hard_limit = Some(decimal("3000.000000000001"));
+        terms.rollover_max = Some(decimal("150.5"));
         terms.charge = billing_core::charge::ChargeModel::PerUnit {
             unit_price: decimal("0.0000004"),
         };

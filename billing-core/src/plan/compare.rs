@@ -333,6 +333,15 @@ fn compare_meter(
             );
         }
     }
+    // Without a hard limit nothing has to roll over.
+    let rolls = |terms: &MeterTerms| terms.rollover_max.unwrap_or(Decimal::ZERO);
+    if terms.hard_limit.is_some() && rolls(terms) < rolls(granted) {
+        found.push(
+            format_args!("{path}.rollover_max"),
+            rolls(terms).to_string(),
+            rolls(granted).to_string(),
+        );
+    }
 }
 
 /// Whether a quantity for each interval is enough for whoever uses another one for each of another interval.

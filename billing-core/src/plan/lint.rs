@@ -258,7 +258,9 @@ fn lint_overage(at: &str, charge: &ChargeModel, allowance: Decimal, findings: &m
 fn most_in_period(terms: &MeterTerms) -> Option<Decimal> {
     match terms.reset {
         LimitReset::BillingPeriod if terms.aggregation.carries_over() => None,
-        LimitReset::BillingPeriod => terms.hard_limit,
+        LimitReset::BillingPeriod => terms
+            .hard_limit
+            .and_then(|limit| limit.checked_add(terms.rollover_max.unwrap_or(Decimal::ZERO))),
         LimitReset::Calendar(_) => None,
     }
 }

@@ -33,6 +33,10 @@ pub struct MeterTerms {
     /// From here on a check refuses.
     #[cfg_attr(feature = "serde", serde(default))]
     pub hard_limit: Option<Decimal>,
+    /// How much of what was left of the hard limit in the window before adds to it, at most; none for nothing. What rolled over
+    /// once does not roll over again. The allowance is not raised: what is above it is charged as ever. Of a sum or a count.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rollover_max: Option<Decimal>,
     /// What usage above the allowance costs.
     pub charge: ChargeModel,
     /// What the meter costs a period at least, in major units, whatever was used: what usage does not come to is
@@ -132,6 +136,7 @@ impl MeterTerms {
             allowance: Decimal::ZERO,
             soft_limit: None,
             hard_limit: None,
+            rollover_max: None,
             charge,
             minimum: None,
             maximum: None,
@@ -184,6 +189,16 @@ impl MeterTerms {
                 "above_hard_limit",
                 format!("expected at most the hard limit {hard}, got {}", self.allowance),
             );
+        }
+        if let Some(most) = self.rollover_max {
+            check_decimal(faults, "rollover_max", most);
+            if self.hard_limit.is_none() || !self.aggregation.is_additive() {
+                faults.push(
+                    "rollover_max",
+                    "nothing_left",
+                    "expected a hard limit on a sum or a count, of which something can be left",
+                );
+            }
         }
         if let Err(charge) = self.charge.validate() {
             faults.at("charge", charge);

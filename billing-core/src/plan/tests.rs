@@ -561,6 +561,27 @@ fn what_tells_events_apart_is_checked_with_the_path_of_its_field() {
 }
 
 #[test]
+fn only_what_is_limited_and_added_up_rolls_over() {
+    let with = |aggregation: Aggregation, hard_limit: Option<i64>| {
+        let terms = MeterTerms {
+            aggregation,
+            hard_limit: hard_limit.map(Decimal::from),
+            rollover_max: Some(5.into()),
+            ..terms()
+        };
+        Plan {
+            meters: [(meter("api"), terms)].into(),
+            ..plan()
+        }
+    };
+    assert_eq!(with(Aggregation::Sum, Some(100_000)).validate(), Ok(()));
+    assert_eq!(with(Aggregation::Count, Some(100_000)).validate(), Ok(()));
+    let fault = [("meters.api.rollover_max", "nothing_left")];
+    check(&with(Aggregation::Sum, None), &fault);
+    check(&with(Aggregation::Max, Some(100_000)), &fault);
+}
+
+#[test]
 fn faults_of_a_commitment_and_of_add_ons_have_paths() {
     let add_on = |name: &str, price| AddOn {
         name: name.into(),

@@ -313,3 +313,45 @@ fn a_window_never_reaches_over_more_than_a_period() {
         assert_eq!(outcomes, [ConsumeOutcome::NotMetered, ConsumeOutcome::Withheld]);
     });
 }
+
+/// 10 a month, of which at most 4 roll over.
+#[test]
+fn what_is_left_rolls_over_once_and_up_to_the_cap() {
+    on_each_store(async |bench| {
+        let rolling = |terms: &mut MeterTerms| {
+            terms.hard_limit = Some(10.into());
+            terms.rollover_max = Some(4.into());
+        };
+        subscribed(&bench, rolling).await;
+        let billing = &bench.billing;
+        let id = billing.subscriptions_of(tenant_id(1)).await.unwrap()[0].id;
+        bench.pay(id).await;
+        let limit = async || {
+            let check = billing.check_limit(tenant_id(1), &api(), 1.into()).await.unwrap();
+            check.answer.hard_limit.unwrap().to_string()
+        };
+        let consume = async |key: &str, quantity: i64, at| {
+            let outcomes = billing.consume(vec![event(key, quantity, at)]).await.unwrap();
+            matches!(outcomes[0], ConsumeOutcome::Accepted(_))
+        };
+        let renew = async |date: &str| {
+            bench.clock.set(at(date));
+            billing.advance(&request(date), id).await.unwrap();
+            bench.pay(id).await;
+        };
+        assert_eq!(limit().await, "10", "nothing was left before the first period");
+        assert!(consume("january", 3, billing.now()).await);
+
+        renew("2026-02-01").await;
+        assert_eq!(limit().await, "14", "7 were left");
+        assert!(!consume("many", 15, billing.now()).await);
+        assert!(consume("february", 11, billing.now()).await);
+        // Late usage of January leaves less of it; what was used of it stays used.
+        assert!(consume("late", 5, at("2026-01-20")).await);
+        assert_eq!(limit().await, "12");
+
+        renew("2026-03-01").await;
+        assert_eq!(limit().await, "10", "what rolled over does not roll over again");
+        assert_eq!(billing.recount_usage(tenant_id(1)).await, Ok(Vec::new()));
+    });
+}

@@ -330,6 +330,18 @@ fn what_stays_after_grace_stays_as_long() {
 }
 
 #[test]
+fn what_rolls_over_is_granted_where_there_is_a_limit() {
+    let meter = |limit: Option<&str>, most: Option<&str>| json!({"meters": {"api": {"hard_limit": limit, "rollover_max": most, "charge": {"per_unit": {"unit_price": "1"}}}}});
+    let other = meter(Some("100"), Some("30"));
+    check(&meter(Some("100"), Some("30")), &other, &[]);
+    check(&meter(None, None), &other, &[]);
+    for most in [Some("20"), None] {
+        let told = format!("meters.api.rollover_max: {}, not 30", most.unwrap_or("0"));
+        check(&meter(Some("100"), most), &other, &[&told]);
+    }
+}
+
+#[test]
 fn a_comparison_is_plain_json() {
     let compared = plan(&json!({"grace_period_days": 1})).compare_grants(&plan(&json!({})));
     let json = serde_json::to_value(&compared).unwrap();
