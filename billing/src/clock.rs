@@ -39,6 +39,15 @@ pub struct TestClock {
 
 impl TestClock {
     /// A clock that shows `now`, cut to whole microseconds.
+    ///
+    /// # Example: cut to what stores keep
+    ///
+    /// ```
+    /// use billing::{Clock, TestClock};
+    ///
+    /// let clock = TestClock::at("2026-06-01T00:00:00.123456789Z".parse().unwrap());
+    /// assert_eq!(clock.now().to_string(), "2026-06-01 00:00:00.123456 UTC");
+    /// ```
     pub fn at(now: DateTime<Utc>) -> Self {
         Self {
             micros: AtomicI64::new(now.timestamp_micros()),
@@ -46,11 +55,32 @@ impl TestClock {
     }
 
     /// Moves the clock, also back.
+    ///
+    /// # Example: back in time
+    ///
+    /// ```
+    /// use billing::{Clock, TestClock};
+    ///
+    /// let clock = TestClock::at("2026-06-01T00:00:00Z".parse().unwrap());
+    /// clock.set("2024-02-29T00:00:00Z".parse().unwrap());
+    /// assert_eq!(clock.now().to_string(), "2024-02-29 00:00:00 UTC");
+    /// ```
     pub fn set(&self, now: DateTime<Utc>) {
         self.micros.store(now.timestamp_micros(), Ordering::SeqCst);
     }
 
     /// Moves the clock on by `delta`.
+    ///
+    /// # Example: an hour
+    ///
+    /// ```
+    /// use billing::{Clock, TestClock};
+    /// use chrono::TimeDelta;
+    ///
+    /// let clock = TestClock::at("2026-06-30T23:30:00Z".parse().unwrap());
+    /// clock.advance(TimeDelta::hours(1));
+    /// assert_eq!(clock.now().to_string(), "2026-07-01 00:30:00 UTC");
+    /// ```
     pub fn advance(&self, delta: TimeDelta) {
         self.micros
             .fetch_add(delta.num_microseconds().unwrap_or(0), Ordering::SeqCst);

@@ -20,6 +20,25 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::InvalidCoupon`], [`Error::Store`].
+    ///
+    /// # Example: what is wrong is told at once
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, .. }| {
+    /// use billing::Error;
+    /// use billing::core::coupon::Coupon;
+    ///
+    /// let coupon: Coupon = serde_json::from_str(r#"{
+    ///     "code": "WRONG", "value": {"percent": "120"}, "duration": {"invoices": 0}, "is_active": true
+    /// }"#).unwrap();
+    /// let Err(Error::InvalidCoupon { faults, .. }) = billing.put_coupon(&coupon).await else { panic!() };
+    /// let paths: Vec<_> = faults.as_slice().iter().map(|fault| &*fault.path).collect();
+    /// assert_eq!(paths, ["value.percent", "duration.invoices"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn put_coupon(&self, coupon: &Coupon) -> Result<(), Error> {
         coupon.validate().map_err(|faults| Error::InvalidCoupon {
             code: coupon.code.clone(),
@@ -74,6 +93,17 @@ impl Billing {
     }
 
     /// A fresh id for a grant of credit.
+    ///
+    /// # Example: ids grow
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, .. }| {
+    /// assert!(billing.new_grant_id() < billing.new_grant_id());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new_grant_id(&self) -> GrantId {
         GrantId::new(self.ids.next(self.now()))
     }
@@ -85,6 +115,33 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a grant pays for two months
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, pro, .. }| {
+    /// use billing::core::credit::GrantSource;
+    /// use billing::core::money::Money;
+    /// use billing::core::subscription::GrantCredit;
+    ///
+    /// let grant = GrantCredit {
+    ///     id: billing.new_grant_id(),
+    ///     amount: Money::new(40_00, pro.currency()),
+    ///     source: GrantSource::Prepaid,
+    ///     priority: 50,
+    ///     expires_at: None,
+    /// };
+    /// billing.grant_credit(&request("grant"), id, grant).await?;
+    /// for (month, total) in [("2026-07-01T00:00:00Z", 0), ("2026-08-01T00:00:00Z", 18_00)] {
+    ///     clock.set(at(month));
+    ///     let invoice = billing.advance(&request(month), id).await?.invoices[0];
+    ///     assert_eq!(billing.invoice(invoice).await?.unwrap().total.minor, total);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn grant_credit(
         &self,
         request: &Request,
@@ -99,6 +156,29 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: what was burned stays burned
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, pro, .. }| {
+    /// # use billing::core::credit::GrantSource;
+    /// # use billing::core::money::Money;
+    /// # use billing::core::subscription::GrantCredit;
+    /// # let grant_id = billing.new_grant_id();
+    /// # let amount = Money::new(40_00, pro.currency());
+    /// # let grant = GrantCredit { id: grant_id, amount, source: GrantSource::Prepaid, priority: 50, expires_at: None };
+    /// billing.grant_credit(&request("grant"), id, grant).await?;
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// billing.advance(&request("july"), id).await?;
+    /// let receipt = billing.void_credit(&request("void"), id, grant_id).await?;
+    /// assert_eq!(receipt.subscription.prepaid(billing.now()).minor, 0);
+    /// let amounts: Vec<_> = billing.credit_ledger(id).await?.iter().map(|entry| entry.amount.minor).collect();
+    /// assert_eq!(amounts, [40_00, -29_00, -11_00], "granted, burned, voided");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn void_credit(
         &self,
         request: &Request,
@@ -113,6 +193,25 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: the sum is the balance
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, pro, .. }| {
+    /// # use billing::core::credit::GrantSource;
+    /// # use billing::core::money::Money;
+    /// # use billing::core::subscription::GrantCredit;
+    /// # let amount = Money::new(40_00, pro.currency());
+    /// # let id_of_grant = billing.new_grant_id();
+    /// # let grant = GrantCredit { id: id_of_grant, amount, source: GrantSource::Prepaid, priority: 50, expires_at: None };
+    /// let receipt = billing.grant_credit(&request("grant"), id, grant).await?;
+    /// let sum: i64 = billing.credit_ledger(id).await?.iter().map(|entry| entry.amount.minor).sum();
+    /// assert_eq!(sum, receipt.subscription.prepaid(billing.now()).minor);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn credit_ledger(&self, id: SubscriptionId) -> Result<Vec<LedgerEntry>, Error> {
         let mut ledger: Vec<LedgerEntry> = Vec::new();
         loop {
@@ -127,6 +226,17 @@ impl Billing {
     }
 
     /// A fresh id for a credit note.
+    ///
+    /// # Example: ids grow
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, .. }| {
+    /// assert!(billing.new_credit_note_id() < billing.new_credit_note_id());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new_credit_note_id(&self) -> CreditNoteId {
         CreditNoteId::new(self.ids.next(self.now()))
     }
@@ -137,6 +247,30 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute), and [`Error::UnknownInvoice`].
+    ///
+    /// # Example: never more than was paid
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, first_invoice, .. }| {
+    /// use billing::core::credit_note::{CreditNoteReason, CreditNoteRequest, CreditNoteScope, Disposition};
+    ///
+    /// let all = CreditNoteRequest {
+    ///     reason: CreditNoteReason::Unsatisfactory,
+    ///     scope: CreditNoteScope::All,
+    ///     disposition: Disposition::Credit,
+    /// };
+    /// let note = billing.new_credit_note_id();
+    /// let receipt = billing.issue_credit_note(&request("sorry"), id, note, first_invoice, all.clone()).await?;
+    /// assert_eq!(receipt.subscription.credit.minor, 29_00);
+    ///
+    /// let note = billing.new_credit_note_id();
+    /// let again = billing.issue_credit_note(&request("sorry-2"), id, note, first_invoice, all).await;
+    /// assert_eq!(again.unwrap_err().to_string(), "nothing is left to credit of 29.00 USD that was paid");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn issue_credit_note(
         &self,
         request: &Request,
@@ -158,6 +292,32 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: numbered for each invoice
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, first_invoice, pro, .. }| {
+    /// # use billing::core::credit_note::{CreditNoteReason, CreditNoteRequest, CreditNoteScope, Disposition};
+    /// # use billing::core::credit_note::CreditNoteAmount;
+    /// # use billing::core::money::Money;
+    /// # let dollar = CreditNoteAmount { line: 0, amount: Money::new(1_00, pro.currency()) };
+    /// # let asked = CreditNoteRequest {
+    /// #     reason: CreditNoteReason::OrderChange,
+    /// #     scope: CreditNoteScope::Lines(vec![dollar]),
+    /// #     disposition: Disposition::Refund,
+    /// # };
+    /// for key in ["first", "second"] {
+    ///     let note = billing.new_credit_note_id();
+    ///     billing.issue_credit_note(&request(key), id, note, first_invoice, asked.clone()).await?;
+    /// }
+    /// let notes = billing.credit_notes_of(first_invoice).await?;
+    /// let numbers: Vec<_> = notes.iter().map(|note| (note.number, note.total.minor)).collect();
+    /// assert_eq!(numbers, [(1, 1_00), (2, 1_00)]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn credit_notes_of(&self, invoice_id: InvoiceId) -> Result<Vec<CreditNote>, Error> {
         Ok(self.store.credit_notes_of(invoice_id).await?)
     }

@@ -67,6 +67,17 @@ impl Ids {
 
 impl Billing {
     /// An engine on `store` that tells the time by `clock`.
+    ///
+    /// # Example: an engine in memory, whose time stands still
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use billing::{Billing, MemoryStore, TestClock};
+    ///
+    /// let clock = Arc::new(TestClock::at("2026-06-01T00:00:00Z".parse().unwrap()));
+    /// let billing = Billing::new(Arc::new(MemoryStore::new()), clock);
+    /// assert_eq!(billing.now().to_string(), "2026-06-01 00:00:00 UTC");
+    /// ```
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
@@ -79,17 +90,74 @@ impl Billing {
 
     /// The same, asking `tax` which taxes fall on whom; without it there is none. It is asked whenever something may be billed,
     /// so it should answer from memory; what it fails to answer is not billed.
+    ///
+    /// # Example: 19% on top for everybody
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, pro, .. }| {
+    /// use std::sync::Arc;
+    /// use billing::NewSubscription;
+    /// use billing::core::tax::{FlatTax, TaxRate, TaxTreatment};
+    ///
+    /// let vat = TaxRate { name: "VAT".into(), percent: 19.into(), jurisdiction: Some("DE".into()) };
+    /// let german = FlatTax::new(TaxTreatment { rates: vec![vat], ..TaxTreatment::NONE }).unwrap();
+    /// let billing = billing.with_tax(Arc::new(german));
+    ///
+    /// let new = NewSubscription::new(TenantId::new(Uuid::from_u128(7)), pro.id);
+    /// let receipt = billing.create(&request("taxed"), &new).await?;
+    /// let invoice = billing.invoice(receipt.invoices[0]).await?.unwrap();
+    /// assert_eq!(invoice.lines[1].explanation, "VAT 19% of 29.00 USD");
+    /// assert_eq!(invoice.total.minor, 34_51);
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn with_tax(self, tax: Arc<dyn TaxPort>) -> Self {
         Self { tax, ..self }
     }
 
     /// The store.
+    ///
+    /// # Example: a second engine on the same store
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// use std::sync::Arc;
+    /// use billing::{Billing, SystemClock};
+    ///
+    /// let other = Billing::new(Arc::clone(billing.store()), Arc::new(SystemClock));
+    /// assert_eq!(other.subscription(id).await?, billing.subscription(id).await?);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
     /// The engine's time, in whole microseconds whatever the clock says: it is what stores keep.
+    ///
+    /// # Example: a clock with nanoseconds
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use billing::{Billing, Clock, MemoryStore};
+    /// # use chrono::{DateTime, Utc};
+    /// #[derive(Debug)]
+    /// struct Precise;
+    ///
+    /// impl Clock for Precise {
+    ///     fn now(&self) -> DateTime<Utc> {
+    ///         "2026-06-01T00:00:00.123456789Z".parse().unwrap()
+    ///     }
+    /// }
+    ///
+    /// let billing = Billing::new(Arc::new(MemoryStore::new()), Arc::new(Precise));
+    /// assert_eq!(billing.now().to_string(), "2026-06-01 00:00:00.123456 UTC");
+    /// ```
     pub fn now(&self) -> DateTime<Utc> {
         whole_micros(self.clock.now())
     }
@@ -101,6 +169,26 @@ impl Billing {
     /// In order: [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::Tax`] and [`Error::InvalidTax`],
     /// [`Error::UnknownCoupon`], [`Error::Rejected`] as [`subscription::create()`] says, [`Error::Contended`],
     /// [`Error::Store`].
+    ///
+    /// # Example: asked twice, created once
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, pro, .. }| {
+    /// use billing::{Error, NewSubscription};
+    ///
+    /// let tenant = TenantId::new(Uuid::from_u128(7));
+    /// let new = NewSubscription::new(tenant, pro.id);
+    /// let receipt = billing.create(&request("sign-up-7"), &new).await?;
+    /// assert_eq!(billing.create(&request("sign-up-7"), &new).await?, receipt, "the answer of the first time");
+    ///
+    /// let other_seats = NewSubscription { quantity: 5, ..new };
+    /// let refused = billing.create(&request("sign-up-7"), &other_seats).await.unwrap_err();
+    /// assert!(matches!(refused, Error::KeyReused { .. }));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn create(&self, request: &Request, new: &NewSubscription) -> Result<Receipt, Error> {
         let fingerprint = fingerprint(&("create", new))?;
         for _ in 0..ATTEMPTS_MAX {
@@ -181,6 +269,26 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a customer comes back after the period is over
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::Status;
+    ///
+    /// billing.set_auto_renew(&request("off"), id, false).await?;
+    /// clock.set(at("2026-07-02T00:00:00Z"));
+    /// let over = billing.advance(&request("july"), id).await?;
+    /// assert_eq!(over.status(), Status::Expired);
+    ///
+    /// let renewed = billing.renew(&request("again"), id).await?;
+    /// let paid = pay(&billing, id, renewed.invoices[0]).await?;
+    /// assert_eq!(paid.status(), Status::Active);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn renew(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::Renew).await
     }
@@ -190,6 +298,29 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: half of the month is paid back, less what was used
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{Status, UnusedOnCancel, When};
+    ///
+    /// clock.set(at("2026-06-10T00:00:00Z"));
+    /// billing.record_usage(vec![calls(&billing, "use", 300)]).await?;
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let receipt = billing.cancel(&request("leave"), id, When::Now, "moved", UnusedOnCancel::Refund).await?;
+    /// assert_eq!(receipt.status(), Status::Canceled);
+    ///
+    /// let invoice = billing.invoice(receipt.invoices[0]).await?.unwrap();
+    /// let amounts: Vec<_> = invoice.lines.iter().map(|line| line.amount.minor).collect();
+    /// // Half a month includes half of the 100 calls.
+    /// assert_eq!(amounts, [2_50, -14_50, 12_00], "250 calls, unused time, paid back");
+    /// assert_eq!(invoice.total.minor, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn cancel(
         &self,
         request: &Request,
@@ -215,6 +346,25 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a change of mind before the end
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{Status, UnusedOnCancel, When};
+    ///
+    /// billing.cancel(&request("leave"), id, When::AtPeriodEnd, "too dear", UnusedOnCancel::None).await?;
+    /// clock.set(at("2026-06-30T00:00:00Z"));
+    /// billing.undo_cancel(&request("stay"), id).await?;
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let renewed = billing.advance(&request("july"), id).await?;
+    /// assert_eq!((renewed.status(), renewed.invoices.len()), (Status::Active, 1));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn undo_cancel(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::UndoCancel).await
     }
@@ -224,6 +374,25 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: what is suspended is not renewed
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{Standing, Status};
+    ///
+    /// clock.set(at("2026-06-20T00:00:00Z"));
+    /// let receipt = billing.suspend(&request("stop"), id, "fraud").await?;
+    /// assert_eq!(receipt.subscription.standing(billing.now()), Standing::Lapsed);
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let later = billing.advance(&request("july"), id).await?;
+    /// assert_eq!((later.status(), later.invoices.len()), (Status::Suspended, 0));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn suspend(
         &self,
         request: &Request,
@@ -245,6 +414,23 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a suspension that lasted a week of paid time
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::Standing;
+    ///
+    /// billing.suspend(&request("stop"), id, "a chargeback").await?;
+    /// clock.set(at("2026-06-08T00:00:00Z"));
+    /// let receipt = billing.reactivate(&request("go-on"), id).await?;
+    /// assert_eq!(receipt.subscription.standing(billing.now()), Standing::Current);
+    /// assert!(receipt.invoices.is_empty(), "the month is paid, and not made longer");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn reactivate(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::Reactivate).await
     }
@@ -254,6 +440,28 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: unused time becomes credit
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{Status, UnusedOnPause, When};
+    ///
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let resume_at = Some(at("2026-08-01T00:00:00Z"));
+    /// let receipt = billing.pause(&request("summer"), id, When::Now, resume_at, UnusedOnPause::Credit).await?;
+    /// assert_eq!(receipt.status(), Status::Suspended);
+    /// assert_eq!(receipt.subscription.credit.minor, 14_50);
+    ///
+    /// clock.set(at("2026-08-01T00:00:00Z"));
+    /// let resumed = billing.advance(&request("august"), id).await?;
+    /// let invoice = billing.invoice(resumed.invoices[0]).await?.unwrap();
+    /// assert_eq!(invoice.total.minor, 29_00 - 14_50);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn pause(
         &self,
         request: &Request,
@@ -279,6 +487,25 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: time that was carried is served first
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{UnusedOnPause, When};
+    ///
+    /// clock.set(at("2026-06-11T00:00:00Z"));
+    /// billing.pause(&request("pause"), id, When::Now, None, UnusedOnPause::Carry).await?;
+    /// clock.set(at("2026-08-01T00:00:00Z"));
+    /// let receipt = billing.resume(&request("resume"), id).await?;
+    /// assert!(receipt.invoices.is_empty());
+    /// let term = receipt.subscription.term().unwrap().period;
+    /// assert_eq!(term.end, at("2026-08-21T00:00:00Z"), "the twenty days that were left of June");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn resume(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::Resume).await
     }
@@ -289,6 +516,25 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute), and [`Error::UnknownPlan`].
+    ///
+    /// # Example: an upgrade in the middle of the month
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, team, .. }| {
+    /// use billing::core::plan::TenantProfile;
+    ///
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let profile = TenantProfile::default();
+    /// let receipt = billing.change_plan(&request("grow"), id, team, None, profile).await?;
+    /// let invoice = billing.invoice(receipt.invoices[0]).await?.unwrap();
+    /// let amounts: Vec<_> = invoice.lines.iter().map(|line| line.amount.minor).collect();
+    /// assert_eq!(amounts, [-14_50, 49_50], "half of what was paid for one, half of the price of the other");
+    /// assert_eq!(receipt.subscription.plan_id, team, "from now on, before it is paid");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn change_plan(
         &self,
         request: &Request,
@@ -314,6 +560,24 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: seats: more now, fewer when the period is over
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let more = billing.change_quantity(&request("more"), id, 3, None).await?;
+    /// let invoice = billing.invoice(more.invoices[0]).await?.unwrap();
+    /// assert_eq!((more.subscription.quantity, invoice.total.minor), (3, 29_00), "two more, for half a month");
+    /// pay(&billing, id, more.invoices[0]).await?;
+    ///
+    /// let fewer = billing.change_quantity(&request("fewer"), id, 2, None).await?;
+    /// assert_eq!((fewer.subscription.quantity, fewer.invoices.len()), (3, 0), "until July");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn change_quantity(
         &self,
         request: &Request,
@@ -368,6 +632,23 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a downgrade that does not come
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::When;
+    ///
+    /// billing.change_quantity(&request("more"), id, 3, Some(When::AtPeriodEnd)).await?;
+    /// billing.drop_pending_change(&request("no"), id).await?;
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let july = billing.advance(&request("july"), id).await?;
+    /// assert_eq!(july.subscription.quantity, 1);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn drop_pending_change(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::DropPendingChange).await
     }
@@ -377,6 +658,20 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a method that is removed
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// let receipt = billing.set_payment_method(&request("card"), id, None).await?;
+    /// assert_eq!(receipt.subscription.payment_method, None);
+    /// // Invoices are opened all the same: how they are paid is not known then.
+    /// assert!(billing.upcoming_invoice(id).await?.is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn set_payment_method(
         &self,
         request: &Request,
@@ -392,6 +687,23 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: the period is the last one
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::Status;
+    ///
+    /// billing.set_auto_renew(&request("off"), id, false).await?;
+    /// assert_eq!(billing.subscription(id).await?.status(), Status::Active, "to the end of what is paid");
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let over = billing.advance(&request("july"), id).await?;
+    /// assert_eq!((over.status(), over.invoices.len()), (Status::Expired, 0));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn set_auto_renew(
         &self,
         request: &Request,
@@ -407,6 +719,28 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a payment fails, and the next attempt settles
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::payment::PaymentOutcome;
+    /// use billing::core::retry::DeclineClass;
+    /// use billing::core::subscription::Standing;
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let invoice = billing.advance(&request("july"), id).await?.invoices[0];
+    /// let declined = PaymentOutcome::Failed { class: DeclineClass::Retry, code: "insufficient_funds".into() };
+    /// let failed = billing.record_payment(&request("try-1"), id, invoice, declined).await?;
+    /// assert_eq!(failed.subscription.standing(billing.now()), Standing::InGrace, "nothing is taken away yet");
+    ///
+    /// let settled = pay(&billing, id, invoice).await?;
+    /// assert_eq!(settled.subscription.standing(billing.now()), Standing::Current);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn record_payment(
         &self,
         request: &Request,
@@ -423,6 +757,34 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: a human has looked at it
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, pro, .. }| {
+    /// use billing::NewSubscription;
+    /// use billing::core::plan::Plan;
+    ///
+    /// let id = billing.new_plan_id();
+    /// let narrow = Plan { id, version: 2, invoice_lines_per_day_max: 1, ..pro };
+    /// billing.put_plan(&narrow).await?;
+    /// let new = NewSubscription::new(TenantId::new(Uuid::from_u128(7)), id);
+    /// let created = billing.create(&request("sign-up-7"), &new).await?;
+    /// pay(&billing, created.id(), created.invoices[0]).await?;
+    /// let used = UsageEvent { tenant_id: new.tenant_id, ..calls(&billing, "use", 500) };
+    /// billing.record_usage(vec![used]).await?;
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let parked = billing.advance(&request("july"), created.id()).await?;
+    /// assert!(parked.invoices.is_empty(), "two lines are more than one");
+    /// billing.unpark(&request("go-on"), created.id()).await?;
+    /// let billed = billing.advance(&request("july-again"), created.id()).await?;
+    /// assert_eq!(billed.invoices.len(), 1);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn unpark(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::Unpark).await
     }
@@ -433,6 +795,23 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
+    ///
+    /// # Example: nothing is due, so nothing is kept
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// let idle = billing.advance(&request("tick"), id).await?;
+    /// assert!(idle.invoices.is_empty());
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let due = billing.advance(&request("tick"), id).await?;
+    /// assert_eq!(due.invoices.len(), 1, "the key was free still");
+    /// assert_eq!(billing.advance(&request("tick"), id).await?, due, "and now is taken");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn advance(&self, request: &Request, id: SubscriptionId) -> Result<Receipt, Error> {
         self.execute(request, id, Command::Advance).await
     }
@@ -449,6 +828,24 @@ impl Billing {
     /// In order: [`Error::UnknownSubscription`], [`Error::KeyReused`], [`Error::UnknownPlan`], [`Error::UnknownInvoice`],
     /// [`Error::Tax`] and [`Error::InvalidTax`], [`Error::UnknownCoupon`], [`Error::Rejected`] as
     /// [`subscription::decide`] says, [`Error::Contended`], [`Error::Store`].
+    ///
+    /// # Example: a refusal changes nothing
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// use billing::Error;
+    /// use billing::core::subscription::Command;
+    ///
+    /// let before = billing.subscription(id).await?;
+    /// let refused = billing.execute(&request("resume"), id, Command::Resume).await.unwrap_err();
+    /// assert!(matches!(&refused, Error::Rejected(_)));
+    /// assert!(refused.to_string().starts_with("cannot resume subscription"));
+    /// assert_eq!(billing.subscription(id).await?, before);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn execute(
         &self,
         request: &Request,

@@ -170,6 +170,17 @@ pub enum Error {
 
 impl Error {
     /// Whether the same call may succeed later without anybody's doing.
+    ///
+    /// # Example: busy is, refused is not
+    ///
+    /// ```
+    /// use billing::core::id::PlanId;
+    /// use billing::{Error, StoreError};
+    ///
+    /// let busy = Error::Store(StoreError::Busy { detail: "database is locked".into() });
+    /// let unknown = Error::UnknownPlan { id: PlanId::new(uuid::Uuid::from_u128(1)) };
+    /// assert!(busy.is_transient() && !unknown.is_transient());
+    /// ```
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Contended { .. } => true,

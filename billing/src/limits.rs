@@ -128,6 +128,27 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::Quantity`], [`Error::NotMetered`], [`Error::Store`].
+    ///
+    /// # Example: what remains, and what there is to be told
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, .. }| {
+    /// use billing::core::id::MeterCode;
+    ///
+    /// let meter = MeterCode::new("calls").unwrap();
+    /// billing.record_usage(vec![calls(&billing, "use", 700)]).await?;
+    /// let check = billing.check_limit(tenant, &meter, 150.into()).await?;
+    /// assert!(check.answer.allowed);
+    /// assert_eq!(check.answer.remaining, Some(300.into()));
+    /// // From 700 to 850 it passes 80 % of 1000; the allowance of 100 was passed before.
+    /// let crossed: Vec<_> = check.answer.warnings.iter().map(|warning| (warning.at, warning.crossed)).collect();
+    /// assert_eq!(crossed, [(100.into(), false), (800.into(), true)]);
+    /// assert_eq!(check.window.end, at("2026-07-01T00:00:00Z"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn check_limit(
         &self,
         tenant_id: TenantId,
@@ -262,6 +283,30 @@ impl Billing {
     ///
     /// In order: [`Error::Quantity`], [`Error::LeaseLength`] for a lease of no time or of more than a day,
     /// [`Error::NotMetered`], [`Error::NotReservable`], [`Error::Store`].
+    ///
+    /// # Example: what is held is not there for others
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, tenant, .. }| {
+    /// use billing::ReserveOutcome;
+    /// use billing::core::id::{IdempotencyKey, MeterCode};
+    /// use chrono::TimeDelta;
+    ///
+    /// let meter = MeterCode::new("calls").unwrap();
+    /// let job = IdempotencyKey::new("job-1").unwrap();
+    /// let held = billing.reserve(tenant, &job, &meter, 600.into(), TimeDelta::hours(1)).await?;
+    /// assert!(matches!(held, ReserveOutcome::Held(_)));
+    /// let check = billing.check_limit(tenant, &meter, 500.into()).await?;
+    /// assert_eq!((check.answer.allowed, check.answer.remaining), (false, Some(400.into())));
+    ///
+    /// clock.advance(TimeDelta::hours(1));
+    /// let check = billing.check_limit(tenant, &meter, 500.into()).await?;
+    /// assert!(check.answer.allowed, "it frees itself");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn reserve(
         &self,
         tenant_id: TenantId,
@@ -313,6 +358,30 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`]. An event that is refused is an answer, not an error.
+    ///
+    /// # Example: more was used than was held
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, .. }| {
+    /// # use billing::ReserveOutcome;
+    /// # use billing::core::id::{IdempotencyKey, MeterCode};
+    /// # use chrono::TimeDelta;
+    /// # let meter = MeterCode::new("calls").unwrap();
+    /// # let job = IdempotencyKey::new("job-1").unwrap();
+    /// use billing::core::limit::Settled;
+    /// use billing::core::usage::UsageOutcome;
+    ///
+    /// billing.reserve(tenant, &job, &meter, 600.into(), TimeDelta::hours(1)).await?;
+    /// // The event has the key of the lease.
+    /// let settled = billing.settle(calls(&billing, "job-1", 1_200)).await?;
+    /// assert_eq!(settled, Settled::Recorded(UsageOutcome::Accepted));
+    /// let check = billing.check_limit(tenant, &meter, 0.into()).await?;
+    /// assert_eq!(check.answer.taken, 1_200.into(), "it was used, whatever the limit says");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn settle(&self, event: UsageEvent) -> Result<Settled, Error> {
         let now = self.now();
         if let Err(refusal) = event.check(now) {
@@ -327,6 +396,27 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: once only
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, .. }| {
+    /// # use billing::ReserveOutcome;
+    /// # use billing::core::id::{IdempotencyKey, MeterCode};
+    /// # use chrono::TimeDelta;
+    /// # let meter = MeterCode::new("calls").unwrap();
+    /// # let job = IdempotencyKey::new("job-1").unwrap();
+    /// billing.reserve(tenant, &job, &meter, 600.into(), TimeDelta::hours(1)).await?;
+    /// assert!(billing.release(tenant, &job).await?);
+    /// assert!(!billing.release(tenant, &job).await?);
+    ///
+    /// let again = billing.reserve(tenant, &job, &meter, 600.into(), TimeDelta::hours(1)).await?;
+    /// assert_eq!(again, ReserveOutcome::Ended, "a retry that comes late holds nothing");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn release(&self, tenant_id: TenantId, key: &IdempotencyKey) -> Result<bool, Error> {
         Ok(self.store.release(tenant_id, key).await?)
     }
@@ -337,6 +427,22 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: counters that are right
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, .. }| {
+    /// use billing::core::id::MeterCode;
+    ///
+    /// billing.check_limit(tenant, &MeterCode::new("calls").unwrap(), 1.into()).await?;
+    /// billing.record_usage(vec![calls(&billing, "use", 700)]).await?;
+    /// let wrong = billing.recount_usage(tenant).await?;
+    /// assert!(wrong.is_empty(), "nobody wrote past the store: {wrong:?}");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn recount_usage(&self, tenant_id: TenantId) -> Result<Vec<CounterFault>, Error> {
         Ok(self.store.recount(tenant_id).await?)
     }

@@ -40,6 +40,19 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty store.
+    ///
+    /// # Example: shared by engines
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use billing::{Billing, MemoryStore, Store, SystemClock};
+    ///
+    /// let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    /// let engines = [0, 1].map(|_| Billing::new(Arc::clone(&store), Arc::new(SystemClock)));
+    /// let plans = futures_executor::block_on(engines[1].store().plans())?;
+    /// assert!(plans.is_empty());
+    /// # Ok::<(), billing::StoreError>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

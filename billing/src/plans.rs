@@ -38,6 +38,17 @@ impl PlanCache {
 
 impl Billing {
     /// A fresh id for a plan version.
+    ///
+    /// # Example: ids grow
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, .. }| {
+    /// assert!(billing.new_plan_id() < billing.new_plan_id());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new_plan_id(&self) -> PlanId {
         PlanId::new(self.ids.next(self.now()))
     }
@@ -51,6 +62,28 @@ impl Billing {
     ///
     /// In order: [`Error::InvalidPlan`] with every fault, [`Error::PlanVersionTaken`], [`Error::PlanInUse`],
     /// [`Error::Store`].
+    ///
+    /// # Example: a version in use keeps its terms
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, pro, .. }| {
+    /// use billing::{Error, PlanStored};
+    /// use billing::core::money::Money;
+    ///
+    /// assert_eq!(billing.put_plan(&pro).await?, PlanStored::Unchanged);
+    ///
+    /// let mut dearer = pro.clone();
+    /// dearer.price = Money::new(39_00, pro.currency());
+    /// assert!(matches!(billing.put_plan(&dearer).await, Err(Error::PlanInUse { .. })));
+    ///
+    /// dearer.id = billing.new_plan_id();
+    /// dearer.version = 2;
+    /// assert_eq!(billing.put_plan(&dearer).await?, PlanStored::Created);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn put_plan(&self, plan: &Plan) -> Result<PlanStored, Error> {
         plan.validate().map_err(|faults| Error::InvalidPlan {
             code: plan.code.clone(),
@@ -102,6 +135,24 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::UnknownPlan`], [`Error::Store`].
+    ///
+    /// # Example: closed to new subscribers
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, pro, .. }| {
+    /// use billing::NewSubscription;
+    ///
+    /// billing.set_plan_availability(pro.id, false, false).await?;
+    /// let new = NewSubscription::new(TenantId::new(Uuid::from_u128(7)), pro.id);
+    /// assert!(billing.create(&request("late"), &new).await.is_err());
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// assert_eq!(billing.advance(&request("july"), id).await?.invoices.len(), 1, "who is inside renews");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn set_plan_availability(
         &self,
         id: PlanId,
@@ -124,6 +175,20 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: the newest version
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, pro, .. }| {
+    /// let newer = billing::core::plan::Plan { id: billing.new_plan_id(), version: 2, ..pro.clone() };
+    /// billing.put_plan(&newer).await?;
+    /// assert_eq!(billing.plan(&pro.code, None).await?, Some(newer));
+    /// assert_eq!(billing.plan(&pro.code, Some(1)).await?, Some(pro));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn plan(&self, code: &PlanCode, version: Option<u32>) -> Result<Option<Plan>, Error> {
         Ok(self.store.plan_by_code(code, version).await?)
     }

@@ -241,6 +241,22 @@ impl Billing {
     /// # Errors
     ///
     /// As [`execute`](Self::execute), of [`Command::Advance`].
+    ///
+    /// # Example: what the month comes to so far
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// billing.record_usage(vec![calls(&billing, "use", 250)]).await?;
+    /// let draft = billing.upcoming_invoice(id).await?.unwrap();
+    /// let lines: Vec<_> = draft.lines.iter().map(|line| &*line.explanation).collect();
+    /// assert_eq!(lines[1], "(250 - 100 included) x 0.01 = 1.5 USD");
+    /// assert_eq!(draft.total.minor, 29_00 + 1_50);
+    /// assert_eq!(billing.invoice(draft.id).await?, None, "it is not stored");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn upcoming_invoice(&self, id: SubscriptionId) -> Result<Option<Invoice>, Error> {
         let current = self.subscription(id).await?;
         let Some(due) = current.step_due() else {
@@ -263,6 +279,26 @@ impl Billing {
     ///
     /// In order: [`Error::QuoteLength`], then what [`create`](Self::create) or [`execute`](Self::execute) refuse,
     /// [`Error::NothingToDo`].
+    ///
+    /// # Example: what an upgrade would cost
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, team, .. }| {
+    /// use billing::Quotable;
+    /// use billing::core::plan::TenantProfile;
+    /// use billing::core::subscription::Command;
+    /// use chrono::TimeDelta;
+    ///
+    /// let command = Command::ChangePlan { plan_id: team, when: None, tenant: TenantProfile::default() };
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let quote = billing.quote(Quotable::Execute { id, command }, TimeDelta::hours(1)).await?;
+    /// assert_eq!(quote.invoices[0].total.minor, 49_50 - 14_50);
+    /// assert_ne!(billing.subscription(id).await?.plan_id, team, "nothing has happened");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn quote(&self, asked: Quotable, valid_for: TimeDelta) -> Result<Quote, Error> {
         let at = self.now();
         let in_range = valid_for > TimeDelta::zero() && valid_for <= Self::QUOTE_MAX;
@@ -302,6 +338,36 @@ impl Billing {
     /// In order: [`Error::KeyReused`], [`Error::QuoteExpired`], then what [`create`](Self::create) or
     /// [`execute`](Self::execute) refuse, [`Error::NothingToDo`], [`Error::QuoteChanged`], [`Error::Contended`],
     /// [`Error::Store`].
+    ///
+    /// # Example: the price of then, or none
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, team, .. }| {
+    /// # use billing::Quotable;
+    /// # use billing::core::plan::TenantProfile;
+    /// # use billing::core::subscription::Command;
+    /// # use chrono::TimeDelta;
+    /// # let command = Command::ChangePlan { plan_id: team, when: None, tenant: TenantProfile::default() };
+    /// use billing::{Error, QuoteInput};
+    ///
+    /// clock.set(at("2026-06-16T00:00:00Z"));
+    /// let asked = Quotable::Execute { id, command };
+    /// let quote = billing.quote(asked.clone(), TimeDelta::hours(1)).await?;
+    /// billing.set_auto_renew(&request("off"), id, false).await?;
+    /// let refused = billing.execute_quote(&request("accept"), &quote).await;
+    /// let Err(Error::QuoteChanged { changed, .. }) = refused else { panic!() };
+    /// assert_eq!(changed, [QuoteInput::Subscription]);
+    ///
+    /// let quote = billing.quote(asked, TimeDelta::hours(1)).await?;
+    /// clock.advance(TimeDelta::minutes(59));
+    /// let receipt = billing.execute_quote(&request("accept"), &quote).await?;
+    /// let charged = billing.invoice(receipt.invoices[0]).await?.unwrap();
+    /// assert_eq!(charged.total, quote.invoices[0].total, "as of an hour ago");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn execute_quote(&self, request: &Request, quote: &Quote) -> Result<Receipt, Error> {
         let fingerprint = fingerprint(&("quote", &quote.asked, quote.at, &quote.inputs))?;
         for _ in 0..ATTEMPTS_MAX {

@@ -26,6 +26,23 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::UnknownSubscription`], [`Error::Store`].
+    ///
+    /// # Example: as it was committed last
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::{Standing, Status};
+    ///
+    /// billing.set_auto_renew(&request("off"), id, false).await?;
+    /// clock.set(at("2026-12-01T00:00:00Z"));
+    /// let stale = billing.subscription(id).await?;
+    /// assert_eq!(stale.status(), Status::Active, "no sweep has come by");
+    /// assert_eq!(stale.standing(billing.now()), Standing::Lapsed, "and nothing is granted all the same");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Subscription, Error> {
         self.store
             .subscription(id)
@@ -38,6 +55,23 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: also what has ended
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, id, pro, .. }| {
+    /// use billing::NewSubscription;
+    /// use billing::core::subscription::{UnusedOnCancel, When};
+    ///
+    /// billing.cancel(&request("leave"), id, When::Now, "moved", UnusedOnCancel::None).await?;
+    /// billing.create(&request("back"), &NewSubscription::new(tenant, pro.id)).await?;
+    /// let live: Vec<_> = billing.subscriptions_of(tenant).await?.iter().map(|one| one.is_live()).collect();
+    /// assert_eq!(live, [false, true]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn subscriptions_of(&self, tenant_id: TenantId) -> Result<Vec<Subscription>, Error> {
         Ok(self.store.subscriptions_of(tenant_id).await?)
     }
@@ -47,6 +81,23 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::UnknownPlan`] for a damaged store, [`Error::Store`].
+    ///
+    /// # Example: a feature of the other plan
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, id, team, .. }| {
+    /// use billing::core::id::FeatureCode;
+    /// use billing::core::plan::TenantProfile;
+    ///
+    /// let sso = FeatureCode::new("sso").unwrap();
+    /// assert!(!billing.grants(tenant, &sso).await?);
+    /// billing.change_plan(&request("grow"), id, team, None, TenantProfile::default()).await?;
+    /// assert!(billing.grants(tenant, &sso).await?, "while the payment is being collected");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn grants(&self, tenant_id: TenantId, feature: &FeatureCode) -> Result<bool, Error> {
         let now = self.now();
         for subscription in self.store.subscriptions_of(tenant_id).await? {
@@ -63,6 +114,22 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: paid, and by what
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, first_invoice, .. }| {
+    /// use billing::core::invoice::InvoiceStatus;
+    ///
+    /// let invoice = billing.invoice(first_invoice).await?.unwrap();
+    /// assert_eq!(invoice.lines[0].amount, invoice.total);
+    /// let InvoiceStatus::Paid { reference, .. } = invoice.state else { panic!() };
+    /// assert_eq!(reference.as_deref(), Some("ch_1"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn invoice(&self, id: InvoiceId) -> Result<Option<Invoice>, Error> {
         Ok(self.store.invoice(id).await?)
     }
@@ -72,6 +139,21 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: two months
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// billing.advance(&request("july"), id).await?;
+    /// let invoices = billing.invoices_of(id).await?;
+    /// let open: Vec<_> = invoices.iter().map(|invoice| (invoice.number, invoice.is_open())).collect();
+    /// assert_eq!(open, [(1, false), (2, true)]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn invoices_of(&self, id: SubscriptionId) -> Result<Vec<Invoice>, Error> {
         let mut invoices: Vec<Invoice> = Vec::new();
         loop {
@@ -89,6 +171,25 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: page by page
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::Effect;
+    ///
+    /// let first = billing.jobs(None, 1).await?.remove(0);
+    /// assert!(matches!(first.effect, Effect::ChargeInvoice { attempt: 1, .. }));
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// billing.advance(&request("july"), id).await?;
+    /// let rest = billing.jobs(Some(first.id), 100).await?;
+    /// assert!(rest.iter().any(|job| matches!(job.effect, Effect::ChargeInvoice { .. })), "that of July");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn jobs(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error> {
         Ok(self.store.jobs(after, limit).await?)
     }
@@ -101,6 +202,28 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`]: then nothing was recorded. An event that is refused is an answer, not an error.
+    ///
+    /// # Example: accepted, known, refused, late
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::usage::UsageOutcome;
+    ///
+    /// let use_1 = calls(&billing, "use-1", 5);
+    /// let other = UsageEvent { quantity: 6.into(), ..use_1.clone() };
+    /// let outcomes = billing.record_usage(vec![use_1.clone(), use_1, other]).await?;
+    /// assert_eq!(outcomes[..2], [UsageOutcome::Accepted, UsageOutcome::Duplicate]);
+    /// assert!(matches!(outcomes[2], UsageOutcome::Refused(_)));
+    ///
+    /// let june = calls(&billing, "use-2", 5);
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// billing.advance(&request("july"), id).await?;
+    /// assert!(matches!(billing.record_usage(vec![june]).await?[0], UsageOutcome::Late { .. }));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn record_usage(&self, events: Vec<UsageEvent>) -> Result<Vec<UsageOutcome>, Error> {
         let now = self.now();
         let mut outcomes = Vec::with_capacity(events.len());
@@ -161,6 +284,20 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: who did what
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// billing.suspend(&request("stop"), id, "fraud").await?;
+    /// let trail = billing.audit_trail(id).await?;
+    /// let actions: Vec<_> = trail.iter().map(|entry| entry.action.code()).collect();
+    /// assert_eq!(actions, ["created", "payment_settled", "suspended"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn audit_trail(&self, id: SubscriptionId) -> Result<Vec<AuditEntry>, Error> {
         let mut entries: Vec<AuditEntry> = Vec::new();
         loop {
@@ -179,6 +316,19 @@ impl Billing {
     /// # Errors
     ///
     /// In order: [`Error::UnknownSubscription`], [`Error::AuditChain`] with the first fault, [`Error::Store`].
+    ///
+    /// # Example: up to where it stands
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// let head = billing.verify_audit(id).await?;
+    /// assert_eq!(head.sequence, 2, "created and paid");
+    /// assert_eq!(head, billing.subscription(id).await?.audit);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn verify_audit(&self, id: SubscriptionId) -> Result<ChainHead, Error> {
         loop {
             let head = self.subscription(id).await?.audit;
@@ -202,6 +352,20 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: the last entry stays
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// clock.set(at("2027-06-01T00:00:00Z"));
+    /// assert_eq!(billing.prune_audit(id, billing.now()).await?, 1);
+    /// assert_eq!(billing.audit_trail(id).await?.len(), 1);
+    /// assert!(billing.verify_audit(id).await.is_ok(), "what is left begins at a checkpoint");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn prune_audit(&self, id: SubscriptionId, before: DateTime<Utc>) -> Result<u64, Error> {
         Ok(self.store.prune_audit(id, before).await?)
     }

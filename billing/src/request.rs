@@ -26,11 +26,36 @@ pub struct Request {
 
 impl Request {
     /// A request of `actor` under `key`, from no known address.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use billing::Request;
+    /// use billing::core::audit::Actor;
+    /// use billing::core::id::IdempotencyKey;
+    ///
+    /// let request = Request::new(IdempotencyKey::new("order-17").unwrap(), Actor::System);
+    /// assert_eq!(request.ip, None);
+    /// ```
     pub const fn new(key: IdempotencyKey, actor: Actor) -> Self {
         Self { key, actor, ip: None }
     }
 
     /// The same from `ip`.
+    ///
+    /// # Example: the address stands in the audit trail
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// let from = request("stop").from_ip([192, 0, 2, 7].into());
+    /// billing.suspend(&from, id, "fraud").await?;
+    /// let trail = billing.audit_trail(id).await?;
+    /// assert_eq!(trail[2].ip, from.ip);
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub const fn from_ip(mut self, ip: IpAddr) -> Self {
         self.ip = Some(ip);
@@ -81,6 +106,22 @@ const fn is_one(quantity: &u32) -> bool {
 
 impl NewSubscription {
     /// One of the plan, in UTC, that renews by itself and takes a trial if there is one.
+    ///
+    /// # Example: ten seats, billed in Lagos
+    ///
+    /// ```
+    /// use billing::NewSubscription;
+    /// use billing::core::id::{PlanId, TenantId};
+    /// # use uuid::Uuid;
+    /// # let (tenant, plan) = (TenantId::new(Uuid::from_u128(1)), PlanId::new(Uuid::from_u128(2)));
+    ///
+    /// let new = NewSubscription {
+    ///     quantity: 10,
+    ///     zone: chrono_tz::Tz::Africa__Lagos,
+    ///     ..NewSubscription::new(tenant, plan)
+    /// };
+    /// assert!(new.auto_renew && new.trial && new.payment_method.is_none());
+    /// ```
     pub fn new(tenant_id: TenantId, plan_id: PlanId) -> Self {
         Self {
             tenant_id,
@@ -110,11 +151,41 @@ pub struct Receipt {
 
 impl Receipt {
     /// The subscription's id.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, tenant, id, .. }| {
+    /// let receipt = billing.set_auto_renew(&request("off"), id, false).await?;
+    /// assert_eq!(receipt.id(), id);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub const fn id(&self) -> SubscriptionId {
         self.subscription.id
     }
 
     /// The subscription's status right after the command.
+    ///
+    /// # Example: right after the command, not now
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, id, .. }| {
+    /// use billing::core::subscription::Status;
+    ///
+    /// let receipt = billing.set_auto_renew(&request("off"), id, false).await?;
+    /// clock.set(at("2026-12-01T00:00:00Z"));
+    /// billing.advance(&request("winter"), id).await?;
+    /// let again = billing.set_auto_renew(&request("off"), id, false).await?;
+    /// assert_eq!((again.status(), &again), (Status::Active, &receipt));
+    /// assert_eq!(billing.subscription(id).await?.status(), Status::Expired);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub const fn status(&self) -> Status {
         self.subscription.status()
     }

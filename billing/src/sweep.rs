@@ -188,6 +188,25 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`]; pages before it are committed.
+    ///
+    /// # Example: a month end, and nothing the second time
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, clock, .. }| {
+    /// use std::ops::ControlFlow;
+    /// use billing::SweepOptions;
+    ///
+    /// clock.set(at("2026-07-01T00:00:00Z"));
+    /// let options = SweepOptions::default();
+    /// let report = billing.sweep(billing.now(), &options, |_| ControlFlow::Continue(())).await?;
+    /// assert_eq!((report.subscriptions, report.invoices, report.failed), (1, 1, 0));
+    /// let report = billing.sweep(billing.now(), &options, |_| ControlFlow::Continue(())).await?;
+    /// assert_eq!(report.subscriptions, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn sweep(
         &self,
         now: DateTime<Utc>,
@@ -224,6 +243,26 @@ impl Billing {
     /// # Errors
     ///
     /// [`Error::Store`].
+    ///
+    /// # Example: what July will open
+    ///
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/example.rs")); }
+    /// # use example::*;
+    /// # run(async |Example { billing, id, .. }| {
+    /// use std::ops::ControlFlow;
+    /// use billing::SweepOptions;
+    ///
+    /// let mut totals = Vec::new();
+    /// billing.sweep_dry_run(at("2026-07-01T00:00:00Z"), &SweepOptions::default(), |page| {
+    ///     totals.extend(page.steps.iter().filter_map(|step| step.invoice).map(|(_, _, total)| total.minor));
+    ///     ControlFlow::Continue(())
+    /// }).await?;
+    /// assert_eq!(totals, [29_00]);
+    /// assert_eq!(billing.invoices_of(id).await?.len(), 1, "nothing was written");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn sweep_dry_run(
         &self,
         now: DateTime<Utc>,
