@@ -196,7 +196,7 @@ fn put_lines(out: &mut String, invoice: &Invoice, page: &Page<'_>) {
         (labels.unit_price, " class=\"number\""),
         (labels.amount, " class=\"number\""),
     ];
-    put_table_head(out, labels.lines, &headers);
+    put_table_head(out, "rows items", labels.lines, &headers);
     for line in invoice.lines.iter().filter(|line| is_item(line.kind)) {
         // A proration has the price of the whole period, of which it is a part: its arithmetic says which.
         let is_part = matches!(line.kind, LineKind::ProrationCharge | LineKind::ProrationCredit);
@@ -205,17 +205,18 @@ fn put_lines(out: &mut String, invoice: &Invoice, page: &Page<'_>) {
         put(
             out,
             format_args!(
-                "<tr>\n<th scope=\"row\"><bdi>{}</bdi>{}</th>\n<td>{}</td>\n\
-                 <td class=\"number\">{}</td>\n<td class=\"number\">{}</td>\n\
-                 <td class=\"number\">{}</td>\n</tr>\n",
+                "<tr>\n<th scope=\"row\"><bdi>{}</bdi>{}</th>\n",
                 Text(&describe(line, page)),
                 Small(&line.explanation),
-                Text(&days(line.period, page.zone, labels)),
-                quantity.map_or_else(String::new, |quantity| quantity.normalize().to_string()),
-                unit_price.map_or_else(String::new, |price| price.to_string()),
-                line.amount,
             ),
         );
+        put_cell(out, "", labels.period, &days(line.period, page.zone, labels));
+        let quantity = quantity.map(|quantity| quantity.normalize().to_string());
+        put_cell(out, "number", labels.quantity, &quantity.unwrap_or_default());
+        let unit_price = unit_price.map(|price| price.to_string());
+        put_cell(out, "number", labels.unit_price, &unit_price.unwrap_or_default());
+        put_cell(out, "number", labels.amount, &line.amount.to_string());
+        out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n</table>\n");
 }
@@ -304,7 +305,7 @@ fn put_credit_notes(out: &mut String, invoice: &Invoice, page: &Page<'_>) {
         (labels.reason, ""),
         (labels.amount, " class=\"number\""),
     ];
-    put_table_head(out, labels.credit_notes, &headers);
+    put_table_head(out, "rows notes", labels.credit_notes, &headers);
     for note in notes {
         let reason = match &note.reason {
             CreditNoteReason::Duplicate => labels.duplicate,
@@ -316,27 +317,50 @@ fn put_credit_notes(out: &mut String, invoice: &Invoice, page: &Page<'_>) {
         put(
             out,
             format_args!(
-                "<tr>\n<th scope=\"row\">{}</th>\n<td>{}</td>\n<td><bdi>{}</bdi></td>\n\
-                 <td class=\"number\">{}</td>\n</tr>\n",
-                note.number,
-                Date(note.issued_at, page.zone),
-                Text(reason),
-                note.total,
+                "<tr>\n<th scope=\"row\" data-label=\"{}\">{}</th>\n",
+                Text(labels.number),
+                note.number
             ),
         );
+        put_cell(
+            out,
+            "",
+            labels.issued,
+            &Date(note.issued_at, page.zone).to_string(),
+        );
+        put_cell(out, "text", labels.reason, reason);
+        put_cell(out, "number", labels.amount, &note.total.to_string());
+        out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n</table>\n");
 }
 
-fn put_table_head(out: &mut String, caption: &str, headers: &[(&str, &str)]) {
+fn put_table_head(out: &mut String, class: &str, caption: &str, headers: &[(&str, &str)]) {
     put(
         out,
-        format_args!("<table>\n<caption>{}</caption>\n<thead>\n<tr>", Text(caption)),
+        format_args!(
+            "<table class=\"{class}\">\n<caption>{}</caption>\n<thead>\n<tr>",
+            Text(caption)
+        ),
     );
     for (label, class) in headers {
         put(out, format_args!("<th scope=\"col\"{class}>{}</th>", Text(label)));
     }
     out.push_str("</tr>\n</thead>\n<tbody>\n");
+}
+
+/// A cell that tells its own header too, for where the page is too narrow for a table.
+fn put_cell(out: &mut String, class: &str, label: &str, value: &str) {
+    let (label, value) = (Text(label), Text(value));
+    out.push_str("<td");
+    if !class.is_empty() {
+        put(out, format_args!(" class=\"{class}\""));
+    }
+    put(out, format_args!(" data-label=\"{label}\">"));
+    if !value.0.is_empty() {
+        put(out, format_args!("<bdi>{value}</bdi>"));
+    }
+    out.push_str("</td>\n");
 }
 
 /// Whether a line stands in the table; the others stand below it.

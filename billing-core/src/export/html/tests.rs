@@ -282,6 +282,28 @@ fn credit_notes_of_the_invoice_follow() {
     assert!(!page(&invoice(vec![]), &with).unwrap().contains("Credit notes"));
 }
 
+/// On a page too narrow for a table the head of it is not seen.
+#[test]
+fn each_cell_names_its_own_header() {
+    let invoice = invoice(vec![line(LineKind::Usage, money(5_00, "USD"))]);
+    let notes = [note(1, CreditNoteReason::Duplicate)];
+    let with = Page {
+        credit_notes: &notes,
+        labels: Labels {
+            quantity: "\"Menge\"",
+            ..Labels::default()
+        },
+        ..plain()
+    };
+    let html = page(&invoice, &with).unwrap();
+    let body = html.split_once("<body>").unwrap().1;
+    let named = body.split("data-label=\"").skip(1);
+    let labels: Vec<_> = named.map(|rest| rest.split_once('"').unwrap().0).collect();
+    let line = ["Period", "&quot;Menge&quot;", "Unit price", "Amount"];
+    let note = ["Number", "Issued", "Reason", "Amount"];
+    assert_eq!(labels, [line, note].concat());
+}
+
 #[test]
 fn text_stays_text() {
     for (text, expected) in [
