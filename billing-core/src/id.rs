@@ -241,6 +241,15 @@ code! {
 }
 
 code! {
+    /// What a user may do, such as `subscription:cancel`. Same form as a [`PlanCode`].
+    Permission, 64, CODE, is_code
+}
+code! {
+    /// By which a payment or a refund is found again at its provider: chosen by us, before anything is sent. 1 to 100 ASCII letters,
+    /// digits, `-` or `.`, which is what every provider takes (Paystack: `-`, `.`, `=` and alphanumeric).
+    PaymentReference, 100, "ASCII letters, digits, `-` or `.`", |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')
+}
+code! {
     /// Who acts, as the host names them: a user id, a service name. 1 to 128 visible ASCII characters.
     ActorName, 128, "visible ASCII characters", |c| c.is_ascii_graphic()
 }

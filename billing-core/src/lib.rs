@@ -48,4 +48,7 @@ pub mod subscription;
 pub mod limit;
 pub mod access;
 pub mod ports;
+pub mod resilience;
+pub mod gateway;
+pub mod identity;
 pub mod export;
