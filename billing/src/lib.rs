@@ -1,6 +1,7 @@
 #![doc = include_str!("../../README.md")]
 
 mod clock;
+mod commands;
 mod concessions;
 mod engine;
 mod error;

@@ -19,7 +19,8 @@ pub struct Example {
     pub clock: Arc<TestClock>,
     pub tenant: TenantId,
     pub id: SubscriptionId,
-    /// 29.00 USD a month; 100 calls are included, each more costs 0.01 USD, 1000 are the limit.
+    /// 29.00 USD a month; 100 calls are included, each more costs 0.01 USD, 1000 are the limit. A backup is 4.00 USD a month,
+    /// a set-up 50.00 USD once.
     pub pro: Plan,
     /// 99.00 USD a month, and single sign-on.
     pub team: PlanId,
@@ -44,7 +45,9 @@ impl Example {
             r#"{"id": "00000000-0000-7000-8000-000000000001", "code": "pro", "version": 1, "product": "app",
                 "name": "Pro", "price": {"minor": 2900, "currency": "USD"}, "is_active": true, "grace_period_days": 3,
                 "interval": {"unit": "month", "count": 1}, "meters": {"calls": {"allowance": "100",
-                "hard_limit": "1000", "charge": {"per_unit": {"unit_price": "0.01"}}}}}"#,
+                "hard_limit": "1000", "charge": {"per_unit": {"unit_price": "0.01"}}}},
+                "add_ons": {"backup": {"name": "Backup", "price": {"minor": 400, "currency": "USD"}, "charged": "recurring"},
+                "setup": {"name": "Set-up", "price": {"minor": 5000, "currency": "USD"}, "charged": "once"}}}"#,
             r#"{"id": "00000000-0000-7000-8000-000000000002", "code": "team", "version": 1, "product": "app",
                 "name": "Team", "price": {"minor": 9900, "currency": "USD"}, "is_active": true,
                 "interval": {"unit": "month", "count": 1}, "features": {"sso": {"flag": true}},
