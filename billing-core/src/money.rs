@@ -10,6 +10,7 @@ use rust_decimal::Decimal;
 pub use self::exact::Exact;
 use self::exact::narrow;
 
+mod digits;
 mod exact;
 
 /// An ISO 4217 currency that has a minor unit.

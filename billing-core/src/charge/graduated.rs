@@ -87,20 +87,18 @@ impl Graduated {
         tally: &mut Tally,
     ) -> Result<(), RatingError> {
         let overage = tally.draw(used, allowance, ": ");
-        let mut below = Exact::ZERO;
-        for tier in &self.tiers {
-            let bound = tier.up_to.map(Exact::from).filter(|bound| *bound < overage);
-            let part = tally.without(bound.as_ref().unwrap_or(&overage), &below);
-            tally.units(&part, tier.unit_price);
-            if !overage.is_zero() || self.empty_first_fee {
+        let is_entered = !overage.is_zero() || self.empty_first_fee;
+        let add = |tally: &mut Tally, tier: &Tier, part: &Exact| {
+            tally.units(part, tier.unit_price);
+            if is_entered {
                 tally.fee(tier.flat_fee);
             }
-            match bound {
-                Some(bound) => below = bound,
-                None => return Ok(()),
-            }
+        };
+        if tally.graduate(&overage, &self.tiers, |tier| tier.up_to, add) {
+            Ok(())
+        } else {
+            Err(RatingError::NoTier { quantity: overage })
         }
-        Err(RatingError::NoTier { quantity: overage })
     }
 }
 

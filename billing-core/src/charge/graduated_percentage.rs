@@ -62,20 +62,18 @@ impl GraduatedPercentage {
         tally: &mut Tally,
     ) -> Result<(), RatingError> {
         let overage = tally.draw(used, allowance, ": ");
-        let mut below = Exact::ZERO;
-        for tier in &self.tiers {
-            let bound = tier.up_to.map(Exact::from).filter(|bound| *bound < overage);
-            let part = tally.without(bound.as_ref().unwrap_or(&overage), &below);
-            tally.percent(tier.percent, &part);
-            if !overage.is_zero() || self.empty_first_fee {
+        let is_entered = !overage.is_zero() || self.empty_first_fee;
+        let add = |tally: &mut Tally, tier: &PercentTier, part: &Exact| {
+            tally.percent(tier.percent, part);
+            if is_entered {
                 tally.fee(tier.flat_fee);
             }
-            match bound {
-                Some(bound) => below = bound,
-                None => return Ok(()),
-            }
+        };
+        if tally.graduate(&overage, &self.tiers, |tier| tier.up_to, add) {
+            Ok(())
+        } else {
+            Err(RatingError::NoTier { quantity: overage })
         }
-        Err(RatingError::NoTier { quantity: overage })
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use rust_decimal::Decimal;
 
-use super::{NAME_MAX, RatingError, Tally, Used, check_count, check_decimal};
+use super::{NAME_MAX, RatingError, Tally, Used, check_count, check_decimal, sum};
 use crate::money::Exact;
 use crate::validate::Faults;
 
@@ -154,24 +154,30 @@ impl Matrix {
         tally: &mut Tally,
     ) -> Result<(), RatingError> {
         let cells = used.cells()?;
-        let (overage, included) = tally.split(used, allowance);
+        let (overage, _) = tally.split(used, allowance);
         tally.charge_for(overage);
         let mut left = Exact::from(allowance);
-        let mut found: usize = 0;
-        let mut unpriced = tally.fits(overage.checked_add(included));
+        // In the order of their values, as the cells are.
+        let mut unpriced: Vec<_> = cells.iter().collect();
         for row in &self.rows {
-            let Some(quantity) = cells.get(&row.values) else {
-                continue;
-            };
-            found = found.saturating_add(1);
-            let quantity = Exact::from(*quantity);
-            unpriced = tally.without(&unpriced, &quantity);
-            draw_cell(tally, &row.values, quantity, row.unit_price, &mut left);
+            if unpriced.is_empty() {
+                break;
+            }
+            if let Some((_, quantity)) = take(&mut unpriced, &row.values) {
+                draw_cell(
+                    tally,
+                    &row.values,
+                    &Exact::from(*quantity),
+                    row.unit_price,
+                    &mut left,
+                );
+            }
         }
-        if found < cells.len() && !unpriced.is_zero() {
+        let rest = tally.fits(sum(unpriced.iter().map(|(_, quantity)| *quantity)));
+        if !rest.is_zero() {
             match self.otherwise {
-                Some(price) => draw_cell(tally, &[], unpriced, price, &mut left),
-                None => return Err(self.no_price(cells)),
+                Some(price) => draw_cell(tally, &[], &rest, price, &mut left),
+                None => return Err(self.no_price(&unpriced)),
             }
         }
         if tally.is_empty() {
@@ -181,12 +187,11 @@ impl Matrix {
     }
 
     /// Names the first cell that no row prices.
-    fn no_price(&self, cells: &BTreeMap<Vec<String>, Decimal>) -> RatingError {
-        let priced: BTreeSet<_> = self.rows.iter().map(|row| &row.values).collect();
-        let (values, quantity) = cells
+    fn no_price(&self, unpriced: &[Cell<'_>]) -> RatingError {
+        let (values, quantity) = unpriced
             .iter()
-            .find(|(values, quantity)| !quantity.is_zero() && !priced.contains(values))
-            .map(|(values, quantity)| (values.clone(), *quantity))
+            .find(|(_, quantity)| !quantity.is_zero())
+            .map(|(values, quantity)| ((*values).clone(), **quantity))
             .unwrap_or_default();
         RatingError::NoPrice {
             by: self.by.clone(),
@@ -196,31 +201,53 @@ impl Matrix {
     }
 }
 
+/// The values of a cell and what was used of it.
+type Cell<'a> = (&'a Vec<String>, &'a Decimal);
+
+/// How many cells are looked at before the others are searched.
+const NEAR: usize = 8;
+
+/// Takes the cell with these values out of those that no row had yet.
+///
+/// Rows mostly stand in an order that is near to that of their values, so it is one of the first cells that are left: most
+/// of the time that a matrix took went into searching each row's among all.
+fn take<'a>(cells: &mut Vec<Cell<'a>>, values: &Vec<String>) -> Option<Cell<'a>> {
+    let near = cells.iter().take(NEAR).position(|(cell, _)| *cell == values);
+    let place = near.or_else(|| cells.binary_search_by(|(cell, _)| (*cell).cmp(values)).ok())?;
+    Some(cells.remove(place))
+}
+
 /// Adds one cell: `eu/large: (100 - 10 included) x 0.5`. No values for what is in no row.
-fn draw_cell(tally: &mut Tally, values: &[String], quantity: Exact, unit_price: Decimal, left: &mut Exact) {
+fn draw_cell(tally: &mut Tally, values: &[String], quantity: &Exact, unit_price: Decimal, left: &mut Exact) {
     if quantity.is_zero() {
         return;
     }
-    let included = quantity.min(*left);
+    if left.is_zero() {
+        return tally.units_as(quantity, unit_price, |tally| {
+            say_cell(tally, values);
+            tally.number(quantity);
+        });
+    }
+    let included = (*quantity).min(*left);
     *left = tally.without(left, &included);
-    let rest = tally.without(&quantity, &included);
+    let rest = tally.without(quantity, &included);
     tally.units_as(&rest, unit_price, |tally| {
-        if values.is_empty() {
-            tally.say("otherwise");
-        }
-        for (index, value) in values.iter().enumerate() {
-            if index > 0 {
-                tally.say("/");
-            }
-            tally.say(value);
-        }
-        tally.say(": ");
-        if included.is_zero() {
-            tally.number(&quantity);
-        } else {
-            tally.less(&quantity, &included);
-        }
+        say_cell(tally, values);
+        tally.less(quantity, &included);
     });
+}
+
+fn say_cell(tally: &mut Tally, values: &[String]) {
+    if values.is_empty() {
+        tally.say("otherwise");
+    }
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            tally.say("/");
+        }
+        tally.say(value);
+    }
+    tally.say(": ");
 }
 
 fn check_text(faults: &mut Faults, path: impl core::fmt::Display, text: &str) {

@@ -246,11 +246,10 @@ impl Used<'_> {
 
     /// The total quantity, exact; `None` when it needs more than 256 bits.
     pub fn quantity(&self) -> Option<Exact> {
-        let sum = |total: Exact, quantity: &Decimal| total.checked_add(Exact::from(*quantity));
         match self {
             Self::Total { quantity, .. } => Some(Exact::from(*quantity)),
-            Self::Events(events) => events.iter().try_fold(Exact::ZERO, sum),
-            Self::Cells(cells) => cells.values().try_fold(Exact::ZERO, sum),
+            Self::Events(events) => sum(events.iter()),
+            Self::Cells(cells) => sum(cells.values()),
         }
     }
 
@@ -290,6 +289,17 @@ impl Used<'_> {
             Self::Cells(cells) => cells.is_empty(),
         }
     }
+}
+
+/// The exact sum of quantities; `None` when it needs more than 256 bits.
+fn sum<'a>(quantities: impl Iterator<Item = &'a Decimal>) -> Option<Exact> {
+    let mut sum = Exact::ZERO;
+    for quantity in quantities {
+        if !sum.add(&Exact::from(*quantity)) {
+            return None;
+        }
+    }
+    Some(sum)
 }
 
 /// Why usage could not be rated.

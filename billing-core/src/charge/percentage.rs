@@ -1,3 +1,6 @@
+use alloc::format;
+use alloc::string::String;
+
 use rust_decimal::Decimal;
 
 use super::{Needs, RatingError, Tally, Used, check_decimal, check_range};
@@ -156,8 +159,9 @@ impl Percentage {
             Needs::Events | Needs::Cells => self.draw_by_event(used.single_events()?, used, allowance, tally),
         };
         if self.holds_events() {
+            let terms = EventTerms::new(self);
             for event in self.events(used.single_events()?, allowance) {
-                self.charge_event(event, tally);
+                terms.charge(&event, tally);
             }
         } else {
             if !self.percent.is_zero() {
@@ -183,8 +187,15 @@ impl Percentage {
         let mut left = Exact::from(allowance);
         events.iter().skip(free).map(move |quantity| {
             let quantity = Exact::from(*quantity);
+            if left.is_zero() {
+                return Event {
+                    quantity,
+                    included: Exact::ZERO,
+                    covered: false,
+                };
+            }
             let included = quantity.min(left);
-            let covered = !left.is_zero() && included == quantity;
+            let covered = included == quantity;
             // Less of two that fit is there; were it not, the allowance would be spent.
             left = left.checked_sub(included).unwrap_or(Exact::ZERO);
             Event {
@@ -203,6 +214,12 @@ impl Percentage {
         allowance: Decimal,
         tally: &mut Tally,
     ) -> Paid {
+        if self.free_events == 0 && allowance.is_zero() {
+            return Paid {
+                quantity: tally.draw(used, allowance, ": "),
+                events: used.events().unwrap_or_default(),
+            };
+        }
         let (mut included, mut quantity) = (Exact::ZERO, Exact::ZERO);
         let mut paid: u64 = 0;
         for event in self.events(events, allowance) {
@@ -214,28 +231,26 @@ impl Percentage {
             }
         }
         tally.charge_for(quantity);
-        if self.free_events > 0 || !allowance.is_zero() {
-            let all = tally.fits(used.quantity());
-            tally.number(&all);
-            if self.free_events > 0 {
-                let charged = tally.fits(quantity.checked_add(included));
-                let free = tally.without(&all, &charged);
-                tally.say(" - ");
-                tally.number(&free);
-                tally.say(" of ");
-                let events = u64::try_from(events.len()).unwrap_or(u64::MAX);
-                tally.count(self.free_events.min(events));
-                tally.say(" free events");
-            }
-            if !allowance.is_zero() {
-                tally.say(" - ");
-                tally.number(&included);
-                tally.say(" included");
-            }
-            tally.say(" = ");
-            tally.number(&quantity);
-            tally.say(": ");
+        let all = tally.fits(used.quantity());
+        tally.number(&all);
+        if self.free_events > 0 {
+            let charged = tally.fits(quantity.checked_add(included));
+            let free = tally.without(&all, &charged);
+            tally.say(" - ");
+            tally.number(&free);
+            tally.say(" of ");
+            let events = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            tally.count(self.free_events.min(events));
+            tally.say(" free events");
         }
+        if !allowance.is_zero() {
+            tally.say(" - ");
+            tally.number(&included);
+            tally.say(" included");
+        }
+        tally.say(" = ");
+        tally.number(&quantity);
+        tally.say(": ");
         Paid {
             quantity,
             events: paid,
@@ -250,38 +265,66 @@ impl Percentage {
             tally.number(&self.fixed_fee.into());
         });
     }
+}
+
+/// What an event that pays costs, with the parts of its text that are the same for each.
+struct EventTerms {
+    percent: Decimal,
+    fixed_fee: Exact,
+    minimum: Option<Exact>,
+    maximum: Option<Exact>,
+    /// `2.9% of `
+    before: String,
+    /// ` + 0.3`
+    after: String,
+}
+
+impl EventTerms {
+    fn new(percentage: &Percentage) -> Self {
+        let fixed_fee = Exact::from(percentage.fixed_fee);
+        Self {
+            percent: percentage.percent,
+            fixed_fee,
+            minimum: percentage.event_minimum.map(Exact::from),
+            maximum: percentage.event_maximum.map(Exact::from),
+            before: format!("{}% of ", Exact::from(percentage.percent)),
+            after: if fixed_fee.is_zero() {
+                String::new()
+            } else {
+                format!(" + {fixed_fee}")
+            },
+        }
+    }
 
     /// Adds one event: `2.9% of 100 + 0.3`, or `1 minimum (2.9% of 10 + 0.3)`.
-    fn charge_event(&self, event: Event, tally: &mut Tally) {
+    fn charge(&self, event: &Event, tally: &mut Tally) {
         if event.covered {
             return;
         }
-        let rest = tally.without(&event.quantity, &event.included);
-        let part = tally.percentage(self.percent, &rest);
-        let asked = tally.fits(part.checked_add(self.fixed_fee.into()));
-        let least = self.event_minimum.map(Exact::from);
-        let most = self.event_maximum.map(Exact::from);
-        let (amount, held) = match (least, most) {
-            (_, Some(most)) if asked > most => (most, " maximum ("),
-            (Some(least), _) if asked < least => (least, " minimum ("),
-            (Some(_) | None, Some(_) | None) => (asked, ""),
+        let mut asked = if event.included.is_zero() {
+            tally.percentage(self.percent, &event.quantity)
+        } else {
+            let rest = tally.without(&event.quantity, &event.included);
+            tally.percentage(self.percent, &rest)
         };
-        tally.term(&amount, |tally| {
+        tally.increase(&mut asked, &self.fixed_fee);
+        let (amount, held) = match (&self.minimum, &self.maximum) {
+            (_, Some(maximum)) if asked > *maximum => (maximum, " maximum ("),
+            (Some(minimum), _) if asked < *minimum => (minimum, " minimum ("),
+            (Some(_) | None, Some(_) | None) => (&asked, ""),
+        };
+        tally.term(amount, |tally| {
             if !held.is_empty() {
-                tally.number(&amount);
+                tally.number(amount);
                 tally.say(held);
             }
-            tally.number(&self.percent.into());
-            tally.say("% of ");
+            tally.say(&self.before);
             if event.included.is_zero() {
                 tally.number(&event.quantity);
             } else {
                 tally.less(&event.quantity, &event.included);
             }
-            if !self.fixed_fee.is_zero() {
-                tally.say(" + ");
-                tally.number(&self.fixed_fee.into());
-            }
+            tally.say(&self.after);
             if !held.is_empty() {
                 tally.say(")");
             }

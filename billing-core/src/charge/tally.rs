@@ -1,5 +1,5 @@
 use alloc::string::String;
-use core::fmt::{self, Write as _};
+use alloc::vec::Vec;
 
 use rust_decimal::Decimal;
 
@@ -20,7 +20,8 @@ pub(crate) struct Tally {
     /// The quantity that is charged for.
     overage: Exact,
     exact: Exact,
-    text: String,
+    /// UTF-8: bytes, since most of what is noted is digits.
+    text: Vec<u8>,
     /// How many terms were added, and what those add up to that are not spelled out.
     terms: usize,
     folded: Exact,
@@ -40,7 +41,7 @@ impl Tally {
             currency,
             overage: Exact::ZERO,
             exact: Exact::ZERO,
-            text: String::with_capacity(room),
+            text: Vec::with_capacity(room),
             terms: 0,
             folded: Exact::ZERO,
             unit_price: None,
@@ -66,11 +67,11 @@ impl Tally {
         if !allowance.is_zero() {
             let quantity = self.fits(overage.checked_add(included));
             self.number(&quantity);
-            self.text.push_str(" - ");
+            self.say(" - ");
             self.number(&included);
-            self.text.push_str(" included = ");
+            self.say(" included = ");
             self.number(&overage);
-            self.text.push_str(then);
+            self.say(then);
         }
         self.overage = overage;
         overage
@@ -96,9 +97,37 @@ impl Tally {
         self.overflows |= !amount.set_product(quantity, unit_price);
         self.term(&amount, |tally| {
             write(tally);
-            tally.text.push_str(" x ");
+            tally.say(" x ");
             tally.number(&unit_price.into());
         });
+    }
+
+    /// Goes through tiers, of which each has what it holds `up_to`, and lets `add` note what is charged for in each: its
+    /// part of `overage`, from the bound of the one before on. `false` when the last one does not hold the rest.
+    #[inline]
+    pub(super) fn graduate<T>(
+        &mut self,
+        overage: &Exact,
+        tiers: &[T],
+        up_to: impl Fn(&T) -> Option<Decimal>,
+        mut add: impl FnMut(&mut Self, &T, &Exact),
+    ) -> bool {
+        let mut below = Exact::ZERO;
+        for tier in tiers {
+            match up_to(tier).map(Exact::from) {
+                Some(bound) if bound < *overage => {
+                    let part = self.without(&bound, &below);
+                    add(self, tier, &part);
+                    below = bound;
+                }
+                Some(_) | None => {
+                    let part = self.without(overage, &below);
+                    add(self, tier, &part);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Adds a percentage of `quantity`: `2.9% of 100`.
@@ -107,7 +136,7 @@ impl Tally {
         self.is_uniform = false;
         self.term(&amount, |tally| {
             tally.number(&percent.into());
-            tally.text.push_str("% of ");
+            tally.say("% of ");
             tally.number(quantity);
         });
     }
@@ -128,7 +157,7 @@ impl Tally {
         let amount = Exact::from(amount);
         self.term(&amount, |tally| {
             tally.number(&amount);
-            tally.text.push_str(" flat");
+            tally.say(" flat");
         });
     }
 
@@ -137,7 +166,7 @@ impl Tally {
         self.overflows |= !self.exact.add(amount);
         if self.terms < TERMS_MAX {
             if self.terms > 0 {
-                self.text.push_str(" + ");
+                self.say(" + ");
             }
             write(self);
         } else {
@@ -152,33 +181,28 @@ impl Tally {
     }
 
     /// Notes words of a model.
+    #[inline]
     pub(super) fn say(&mut self, words: &str) {
-        self.text.push_str(words);
+        self.text.extend_from_slice(words.as_bytes());
     }
 
     /// Notes a number as its `Display` does.
     pub(super) fn number(&mut self, number: &Exact) {
-        // A string takes all that is written to it.
-        let _ = number.write_to(&mut self.text);
+        number.write_to(&mut self.text);
     }
 
     /// Notes a quantity and what is included of it: `(130 - 30 included)`.
     pub(crate) fn less(&mut self, quantity: &Exact, included: &Exact) {
-        self.text.push('(');
+        self.say("(");
         self.number(quantity);
-        self.text.push_str(" - ");
+        self.say(" - ");
         self.number(included);
-        self.text.push_str(" included)");
+        self.say(" included)");
     }
 
     /// Notes a count.
     pub(super) fn count(&mut self, count: u64) {
         self.number(&Decimal::from(count).into());
-    }
-
-    /// Notes any other value.
-    pub(super) fn note(&mut self, text: fmt::Arguments<'_>) {
-        let _ = self.text.write_fmt(text);
     }
 
     /// Ends the terms, if that was not done before: ` = 43 USD`.
@@ -190,19 +214,21 @@ impl Tally {
         let folded = self.terms.saturating_sub(TERMS_MAX);
         if folded > 0 {
             let sum = self.folded;
-            self.text.push_str(" + ");
+            self.say(" + ");
             self.number(&sum);
-            self.note(format_args!(" for {folded} more"));
+            self.say(" for ");
+            self.count(u64::try_from(folded).unwrap_or(u64::MAX));
+            self.say(" more");
         }
         self.result();
     }
 
     fn result(&mut self) {
         let sum = self.exact;
-        self.text.push_str(" = ");
+        self.say(" = ");
         self.number(&sum);
-        self.text.push(' ');
-        self.text.push_str(self.currency.code());
+        self.say(" ");
+        self.say(self.currency.code());
     }
 
     /// After [`total`](Self::total): lifts the sum to `minimum` and cuts it at `maximum`, and says so:
@@ -230,11 +256,11 @@ impl Tally {
 
     fn hold_at(&mut self, bound: Exact, name: &str, sign: &str, by: &Exact) {
         let exact = self.exact;
-        self.text.push_str(name);
+        self.say(name);
         self.number(&bound);
-        self.text.push_str(": ");
+        self.say(": ");
         self.number(&exact);
-        self.text.push_str(sign);
+        self.say(sign);
         self.number(by);
         self.exact = bound;
         self.is_uniform = false;
@@ -247,6 +273,12 @@ impl Tally {
         let mut rest = Exact::ZERO;
         self.overflows |= !rest.set_difference(part, less);
         rest
+    }
+
+    /// Adds `more` to `number`.
+    #[inline]
+    pub(super) fn increase(&mut self, number: &mut Exact, more: &Exact) {
+        self.overflows |= !number.add(more);
     }
 
     /// The result; if there is none because it does not fit, that is remembered.
@@ -280,6 +312,8 @@ impl Tally {
 
     /// The arithmetic as text.
     pub(crate) fn into_text(self) -> String {
-        self.text
+        // All that was noted is text.
+        String::from_utf8(self.text)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }

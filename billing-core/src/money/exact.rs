@@ -1,10 +1,11 @@
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
 use ethnum::I256;
 use rust_decimal::Decimal;
 
-use super::{Currency, Money, MoneyError, Rounding, write_decimal};
+use super::{Currency, Money, MoneyError, Rounding, digits, write_decimal};
 
 /// An exact decimal number of major units, before the one rounding of its line.
 ///
@@ -12,14 +13,61 @@ use super::{Currency, Money, MoneyError, Rounding, write_decimal};
 /// product of any two decimals, and a sum that does not fit is an error. Compared by value: `1.50` is `1.5`.
 #[derive(Clone, Copy, Debug)]
 pub struct Exact {
-    mantissa: I256,
+    mantissa: Mantissa,
     scale: u32,
+}
+
+/// What is computed with 64 bits for as long as they hold it, since nearly all that is charged for does fit there and
+/// is done some five times as fast.
+#[derive(Clone, Copy, Debug)]
+enum Mantissa {
+    /// Whatever 64 bits hold, but for what was made by computing with more of them.
+    Word(i64),
+    Wide(I256),
+}
+
+impl Mantissa {
+    #[inline]
+    fn new(number: i128) -> Self {
+        match i64::try_from(number) {
+            Ok(word) => Self::Word(word),
+            Err(_) => Self::Wide(I256::new(number)),
+        }
+    }
+
+    #[inline]
+    fn of(number: Decimal) -> Self {
+        let parts = number.unpack();
+        let low = u64::from(parts.mid) << 32 | u64::from(parts.lo);
+        if parts.hi == 0
+            && let Ok(word) = i64::try_from(low)
+        {
+            return Self::Word(if parts.negative { word.wrapping_neg() } else { word });
+        }
+        Self::Wide(I256::new(number.mantissa()))
+    }
+
+    const fn wide(self) -> I256 {
+        match self {
+            // The same in a type that `const` knows how to widen to.
+            Self::Word(word) => I256::new(word as i128),
+            Self::Wide(number) => number,
+        }
+    }
+
+    /// In 128 bits, if it fits.
+    fn narrow(self) -> Option<i128> {
+        match self {
+            Self::Word(word) => Some(word.into()),
+            Self::Wide(number) => narrow(number),
+        }
+    }
 }
 
 impl Exact {
     /// Nothing.
     pub const ZERO: Self = Self {
-        mantissa: I256::ZERO,
+        mantissa: Mantissa::Word(0),
         scale: 0,
     };
 
@@ -33,9 +81,9 @@ impl Exact {
         let (mantissa, by) = (left.mantissa(), right.mantissa());
         Self {
             mantissa: match multiply(mantissa, by) {
-                Some(product) => I256::new(product),
+                Some(product) => Mantissa::new(product),
                 // 96 + 96 bits: the product always fits.
-                None => I256::new(mantissa).saturating_mul(I256::new(by)),
+                None => Mantissa::Wide(I256::new(mantissa).saturating_mul(I256::new(by))),
             },
             scale: left.scale().saturating_add(right.scale()),
         }
@@ -71,39 +119,39 @@ impl Exact {
     #[must_use]
     #[inline]
     pub(crate) fn add(&mut self, other: &Self) -> bool {
-        if let Some((left, right)) = self.aligned_narrow(other)
+        if let Some((left, right)) = self.aligned_words(other)
             && let Some(sum) = left.checked_add(right)
         {
-            self.mantissa = I256::new(sum);
+            self.mantissa = Mantissa::Word(sum);
             self.scale = self.scale.max(other.scale);
             return true;
         }
         let left = *self;
-        self.set_wide(&left, other, I256::checked_add)
+        self.set_wide(&left, other, i128::checked_add, I256::checked_add)
     }
 
     /// Becomes `left` less `right`; whether that fits. If not, nothing has changed.
     #[must_use]
     #[inline]
     pub(crate) fn set_difference(&mut self, left: &Self, right: &Self) -> bool {
-        if let Some((left_narrow, right_narrow)) = left.aligned_narrow(right)
-            && let Some(difference) = left_narrow.checked_sub(right_narrow)
+        if let Some((left_word, right_word)) = left.aligned_words(right)
+            && let Some(difference) = left_word.checked_sub(right_word)
         {
-            self.mantissa = I256::new(difference);
+            self.mantissa = Mantissa::Word(difference);
             self.scale = left.scale.max(right.scale);
             return true;
         }
-        self.set_wide(left, right, I256::checked_sub)
+        self.set_wide(left, right, i128::checked_sub, I256::checked_sub)
     }
 
     /// Becomes `number` times `by`; whether that fits. If not, nothing has changed.
     #[must_use]
     #[inline]
     pub(crate) fn set_product(&mut self, number: &Self, by: Decimal) -> bool {
-        if let Some(mantissa) = narrow(number.mantissa)
-            && let Some(product) = multiply(mantissa, by.mantissa())
+        if let (Mantissa::Word(word), Mantissa::Word(by_word)) = (number.mantissa, Mantissa::of(by))
+            && let Some(product) = word.checked_mul(by_word)
         {
-            self.mantissa = I256::new(product);
+            self.mantissa = Mantissa::Word(product);
             self.scale = number.scale.saturating_add(by.scale());
             return true;
         }
@@ -138,13 +186,13 @@ impl Exact {
             Some((number, size)) => {
                 let quotient = number.checked_div(size)?;
                 let left = quotient.checked_mul(size)? < number;
-                I256::new(quotient.checked_add(i128::from(left))?)
+                Mantissa::new(quotient.checked_add(i128::from(left))?)
             }
             None => {
                 let scale = self.scale.max(size.scale);
                 let (number, size) = (self.scaled_to(scale)?, size.scaled_to(scale)?);
                 let left = number.checked_rem(size)? > I256::ZERO;
-                number.checked_div(size)?.checked_add(I256::from(left))?
+                Mantissa::Wide(number.checked_div(size)?.checked_add(I256::from(left))?)
             }
         };
         Some(Self { mantissa, scale: 0 })
@@ -162,7 +210,10 @@ impl Exact {
     /// Whether it is exactly nothing.
     #[inline]
     pub fn is_zero(self) -> bool {
-        self.mantissa == I256::ZERO
+        match self.mantissa {
+            Mantissa::Word(word) => word == 0,
+            Mantissa::Wide(number) => number == I256::ZERO,
+        }
     }
 
     /// The amount in `currency`, rounded once.
@@ -173,11 +224,16 @@ impl Exact {
     pub fn round(self, currency: Currency, rounding: Rounding) -> Result<Money, MoneyError> {
         let minor = match self.scale.checked_sub(currency.exponent()) {
             // More decimals than the minor unit has: the one rounding.
-            Some(excess) => power_of_ten(excess)
-                .and_then(|divisor| rounding.divide_wide(self.mantissa, divisor))
-                .and_then(narrow),
+            Some(excess) => match (self.mantissa.narrow(), narrow_power_of_ten(excess)) {
+                (Some(mantissa), Some(divisor)) => rounding.divide(mantissa, divisor),
+                (Some(_) | None, Some(_) | None) => power_of_ten(excess)
+                    .and_then(|divisor| rounding.divide_wide(self.mantissa.wide(), divisor))
+                    .and_then(narrow),
+            },
             // What does not fit here is far too large in the end.
-            None => narrow(self.mantissa)
+            None => self
+                .mantissa
+                .narrow()
                 .zip(narrow_power_of_ten(
                     currency.exponent().saturating_sub(self.scale),
                 ))
@@ -189,10 +245,29 @@ impl Exact {
             .ok_or(MoneyError::Overflow { currency })
     }
 
-    /// Both mantissas at the larger of the two scales, if 128 bits hold them.
+    /// Both mantissas at the larger of the two scales, if 64 bits hold them.
     #[inline]
+    fn aligned_words(&self, other: &Self) -> Option<(i64, i64)> {
+        let (Mantissa::Word(left), Mantissa::Word(right)) = (self.mantissa, other.mantissa) else {
+            return None;
+        };
+        let power = |by: u32| i64::try_from(narrow_power_of_ten(by)?).ok();
+        match self.scale.cmp(&other.scale) {
+            Ordering::Equal => Some((left, right)),
+            Ordering::Less => {
+                let power = power(other.scale.saturating_sub(self.scale))?;
+                Some((left.checked_mul(power)?, right))
+            }
+            Ordering::Greater => {
+                let power = power(self.scale.saturating_sub(other.scale))?;
+                Some((left, right.checked_mul(power)?))
+            }
+        }
+    }
+
+    /// The same if 128 bits hold them.
     fn aligned_narrow(&self, other: &Self) -> Option<(i128, i128)> {
-        let (left, right) = (narrow(self.mantissa)?, narrow(other.mantissa)?);
+        let (left, right) = (self.mantissa.narrow()?, other.mantissa.narrow()?);
         match self.scale.cmp(&other.scale) {
             Ordering::Equal => Some((left, right)),
             Ordering::Less => {
@@ -206,38 +281,62 @@ impl Exact {
         }
     }
 
-    /// What is left for numbers of more than 128 bits, some ten times as slow.
-    #[cold]
-    fn set_wide(&mut self, left: &Self, right: &Self, operation: fn(I256, I256) -> Option<I256>) -> bool {
+    /// What is left for numbers of more than 64 bits. With 128 bits it is some three times as slow, with 256 some
+    /// thirty times.
+    #[inline(never)]
+    fn set_wide(
+        &mut self,
+        left: &Self,
+        right: &Self,
+        narrow: fn(i128, i128) -> Option<i128>,
+        wide: fn(I256, I256) -> Option<I256>,
+    ) -> bool {
         let scale = left.scale.max(right.scale);
+        if let Some((left_narrow, right_narrow)) = left.aligned_narrow(right)
+            && let Some(result) = narrow(left_narrow, right_narrow)
+        {
+            let mantissa = Mantissa::new(result);
+            *self = Self { mantissa, scale };
+            return true;
+        }
         let result = left
             .scaled_to(scale)
             .zip(right.scaled_to(scale))
-            .and_then(|(left, right)| operation(left, right));
-        if let Some(mantissa) = result {
+            .and_then(|(left, right)| wide(left, right));
+        if let Some(mantissa) = result.map(Mantissa::Wide) {
             *self = Self { mantissa, scale };
         }
         result.is_some()
     }
 
-    #[cold]
+    #[inline(never)]
     fn set_wide_product(&mut self, number: &Self, by: Decimal) -> bool {
-        let result = number.mantissa.checked_mul(I256::new(by.mantissa()));
-        if let Some(mantissa) = result {
-            let scale = number.scale.saturating_add(by.scale());
+        let scale = number.scale.saturating_add(by.scale());
+        if let Some(mantissa) = number.mantissa.narrow()
+            && let Some(product) = multiply(mantissa, by.mantissa())
+        {
+            let mantissa = Mantissa::new(product);
+            *self = Self { mantissa, scale };
+            return true;
+        }
+        let result = number.mantissa.wide().checked_mul(I256::new(by.mantissa()));
+        if let Some(mantissa) = result.map(Mantissa::Wide) {
             *self = Self { mantissa, scale };
         }
         result.is_some()
     }
 
-    #[cold]
-    fn wide_cmp(self, other: Self) -> Ordering {
+    #[inline(never)]
+    fn wide_cmp(&self, other: &Self) -> Ordering {
+        if let Some((left, right)) = self.aligned_narrow(other) {
+            return left.cmp(&right);
+        }
         let scale = self.scale.max(other.scale);
         match (self.scaled_to(scale), other.scaled_to(scale)) {
             (Some(left), Some(right)) => left.cmp(&right),
             // One of them needs more than 256 bits at the other's scale: it is farther from zero.
-            (None, _) => self.mantissa.cmp(&I256::ZERO),
-            (Some(_), None) => I256::ZERO.cmp(&other.mantissa),
+            (None, _) => self.mantissa.wide().cmp(&I256::ZERO),
+            (Some(_), None) => I256::ZERO.cmp(&other.mantissa.wide()),
         }
     }
 
@@ -245,68 +344,88 @@ impl Exact {
         let by = scale.checked_sub(self.scale)?;
         // Nothing stays nothing, however far.
         if by == 0 || self.is_zero() {
-            return Some(self.mantissa);
+            return Some(self.mantissa.wide());
         }
-        self.mantissa.checked_mul(power_of_ten(by)?)
+        self.mantissa.wide().checked_mul(power_of_ten(by)?)
     }
 
-    /// What its `Display` writes, without the detour through a formatter: explanations are many numbers.
-    pub(crate) fn write_to(&self, to: &mut impl fmt::Write) -> fmt::Result {
-        let mut buffer = itoa::Buffer::new();
-        let Some(mantissa) = narrow(self.mantissa) else {
-            let negative = self.mantissa < I256::ZERO;
-            let digits = alloc::format!("{}", self.mantissa.unsigned_abs());
-            return write_decimal(to, negative, &digits, places(self.scale)?, 0);
-        };
-        let (negative, digits) = (mantissa < 0, mantissa.unsigned_abs());
-        let Ok(mut digits) = u64::try_from(digits) else {
-            return write_decimal(to, negative, buffer.format(digits), places(self.scale)?, 0);
-        };
-        if digits == 0 {
-            return to.write_str("0");
+    /// What its `Display` writes, at the end of a text in UTF-8, without the detour through a formatter: explanations are
+    /// many numbers.
+    #[inline]
+    pub(crate) fn write_to(&self, text: &mut Vec<u8>) {
+        if let Mantissa::Word(word) = self.mantissa
+            && let Ok(number) = u64::try_from(word)
+            && digits::write(text, number, self.scale)
+        {
+            return;
         }
-        // Zeros at the end fall here, by a multiplication each, and not as text.
-        let mut scale = self.scale;
-        while scale > 0 && digits.is_multiple_of(10) {
-            digits = digits.checked_div(10).unwrap_or_default();
+        self.write_longer_to(text);
+    }
+
+    #[inline(never)]
+    fn write_longer_to(&self, text: &mut Vec<u8>) {
+        let mut room = [0; WORD_ROOM];
+        match self.word_text(&mut room) {
+            Some(written) => text.extend_from_slice(written),
+            None => text.extend_from_slice(alloc::format!("{self}").as_bytes()),
+        }
+    }
+
+    /// What is written of a number of 64 bits, put into `room` from its end: digits come from the last one on.
+    fn word_text<'a>(&self, room: &'a mut [u8; WORD_ROOM]) -> Option<&'a [u8]> {
+        let Mantissa::Word(word) = self.mantissa else {
+            return None;
+        };
+        let (mut left, mut scale) = (word.unsigned_abs(), usize::try_from(self.scale).ok()?);
+        if left == 0 {
+            return Some(b"0");
+        }
+        if scale > WORD_PLACES_MAX {
+            return None;
+        }
+        while scale > 0 && left.is_multiple_of(10) {
+            left = left.checked_div(10)?;
             scale = scale.saturating_sub(1);
         }
-        if negative {
-            to.write_str("-")?;
-        }
-        let digits = buffer.format(digits);
-        let places = places(scale)?;
-        if places == 0 {
-            return to.write_str(digits);
-        }
-        match digits.len().checked_sub(places) {
-            Some(whole @ 1..) => {
-                let (whole, decimals) = digits.split_at(whole);
-                to.write_str(whole)?;
-                to.write_str(".")?;
-                to.write_str(decimals)
+        let mut digit = || {
+            let rest = left.checked_div(10)?;
+            let digit = u8::try_from(left.wrapping_sub(rest.wrapping_mul(10))).ok()?;
+            left = rest;
+            Some((digit | b'0', rest == 0))
+        };
+        let mut places = room.iter_mut().rev();
+        if scale > 0 {
+            for place in places.by_ref().take(scale) {
+                (*place, _) = digit()?;
             }
-            Some(0) | None => {
-                let zeros = places.saturating_sub(digits.len());
-                let Some(zeros) = "0.00000000000000000000".get(..zeros.saturating_add(2)) else {
-                    return write_decimal(to, false, digits, places, 0);
-                };
-                to.write_str(zeros)?;
-                to.write_str(digits)
+            *places.next()? = b'.';
+        }
+        for place in places.by_ref() {
+            let is_last;
+            (*place, is_last) = digit()?;
+            if is_last {
+                break;
             }
         }
+        if word < 0 {
+            *places.next()? = b'-';
+        }
+        let start = places.len();
+        room.get(start..)
     }
 }
 
-fn places(scale: u32) -> Result<usize, fmt::Error> {
-    usize::try_from(scale).map_err(|_| fmt::Error)
-}
+/// The most decimals of a number that is written in the quick way: more than any product of two prices has.
+const WORD_PLACES_MAX: usize = 28;
+
+/// Room for those, a digit before the point, the point and the sign; the 19 digits of a whole number fit too.
+const WORD_ROOM: usize = 32;
 
 impl From<Decimal> for Exact {
     #[inline]
     fn from(value: Decimal) -> Self {
         Self {
-            mantissa: I256::new(value.mantissa()),
+            mantissa: Mantissa::of(value),
             scale: value.scale(),
         }
     }
@@ -330,20 +449,27 @@ impl PartialOrd for Exact {
 impl Ord for Exact {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        if let Some((left, right)) = self.aligned_narrow(other) {
-            return left.cmp(&right);
+        match self.aligned_words(other) {
+            Some((left, right)) => left.cmp(&right),
+            None => self.wide_cmp(other),
         }
-        self.wide_cmp(*other)
     }
 }
 
 impl fmt::Display for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_to(f)
+        let mut room = [0; WORD_ROOM];
+        if let Some(written) = self.word_text(&mut room) {
+            return f.write_str(core::str::from_utf8(written).map_err(|_| fmt::Error)?);
+        }
+        let number = self.mantissa.wide();
+        let places = usize::try_from(self.scale).map_err(|_| fmt::Error)?;
+        let digits = alloc::format!("{}", number.unsigned_abs());
+        write_decimal(f, number < I256::ZERO, &digits, places, 0)
     }
 }
 
-/// The number in 128 bits, if it fits: most do, and compute several times as fast.
+/// The number in 128 bits, if it fits: most that need more than 64 do, and compute several times as fast.
 #[inline]
 pub(super) fn narrow(number: I256) -> Option<i128> {
     let (high, low) = number.into_words();
@@ -533,7 +659,8 @@ mod tests {
         #[test]
         fn an_exact_product_agrees_with_wide_integers(a: i64, b: i64, sa in 0_u32..12, sb in 0_u32..12) {
             let exact = Exact::product(Decimal::new(a, sa), Decimal::new(b, sb));
-            let wide = Exact { mantissa: I256::from(i128::from(a) * i128::from(b)), scale: sa + sb };
+            let mantissa = Mantissa::Wide(I256::from(i128::from(a) * i128::from(b)));
+            let wide = Exact { mantissa, scale: sa + sb };
             prop_assert!(exact == wide);
         }
 
@@ -542,7 +669,7 @@ mod tests {
         fn numbers_of_any_width_are_computed_alike(a: i64, b: i64, sa in 0_u32..6, sb in 0_u32..6, shift in 0_u32..30) {
             let (left, right) = (Exact::from(Decimal::new(a, sa)), Exact::from(Decimal::new(b, sb)));
             let widen = |number: Exact| Exact {
-                mantissa: number.mantissa * I256::new(10).pow(shift),
+                mantissa: Mantissa::Wide(number.mantissa.wide() * I256::new(10).pow(shift)),
                 scale: number.scale,
             };
             let wide = (widen(left), widen(right));
