@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::subscribers::{UNTIL_DUE, renewal_key};
 
 /// What billing-sqlite sets on its writing connection and has no option for: see its `schema.rs`.
-const WAL_AUTOCHECKPOINT: u32 = 4_000;
+const WAL_AUTOCHECKPOINT: u32 = 16_000;
 const JOURNAL_SIZE_LIMIT: u32 = 64 * 1024 * 1024;
 
 /// A connection that is set up as the store sets up its own.

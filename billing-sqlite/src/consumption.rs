@@ -79,7 +79,7 @@ impl<'a> Check<'a> {
         let key = (event.tenant_id, &event.idempotency_key);
         let known = match self.accepted.get(&key) {
             Some((_, known)) => Some((*known).clone()),
-            None => find(connection, event)?,
+            None => find(connection, &prepared.event)?,
         };
         if let Some(known) = known {
             return Ok(match event.compare(&known) {

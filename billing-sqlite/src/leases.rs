@@ -125,7 +125,7 @@ pub(crate) fn settle(
     let (tenant_id, key) = event.key();
     match known(connection, tenant_id, key)? {
         // The lease may be forgotten by now, or never was.
-        None => match find(connection, event.event())? {
+        None => match find(connection, event)? {
             Some(recorded) => Ok(Settled::Recorded(event.event().compare(&recorded))),
             None => Ok(Settled::Unknown),
         },

@@ -16,6 +16,7 @@ mod consumption;
 mod counters;
 mod error;
 mod invoices;
+mod keys;
 mod leases;
 mod outbox;
 mod plans;

@@ -15,6 +15,7 @@ use rust_decimal::Decimal;
 use crate::column::{counter, instant, json, micros, stored, text, to_json};
 use crate::counters::{self, Touched};
 use crate::error::{damaged, overflow, store_error};
+use crate::keys::{self, Added, Places};
 use crate::{plans, windows};
 
 /// The events of a stretch of time, in their order: a stretch of the table itself.
@@ -34,17 +35,18 @@ pub(crate) const LATE: &str = "SELECT occurred_at FROM usage_events INDEXED BY u
 
 pub(crate) const WATERMARK: &str = "SELECT last FROM usage_sequence";
 
-const KNOWN: &str = "SELECT meter, quantity, occurred_at, properties FROM usage_events \
-     WHERE tenant_id = ?1 AND idempotency_key = ?2";
+pub(crate) const KNOWN: &str = "SELECT meter, quantity, occurred_at, properties FROM usage_events \
+     WHERE tenant_id = ?1 AND occurred_at = ?2 AND sequence = ?3";
 
 const INSERT: &str = "INSERT INTO usage_events \
      (tenant_id, occurred_at, sequence, meter, quantity, idempotency_key, recorded_at, properties) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant_id, idempotency_key) DO NOTHING";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// An event with the text of its columns, which is made before the writer is asked.
 #[derive(Debug)]
 pub(crate) struct Recordable {
     event: UsageEvent,
+    places: Places,
     quantity: String,
     properties: Option<String>,
 }
@@ -61,6 +63,7 @@ impl Recordable {
             Some(to_json(&event.properties)?)
         };
         Ok(Self {
+            places: Places::of(event.tenant_id, &event.idempotency_key),
             quantity: event.quantity.to_string(),
             properties,
             event,
@@ -82,18 +85,31 @@ pub(crate) fn record<'a>(
     events: impl IntoIterator<Item = &'a Recordable>,
     recorded_at: DateTime<Utc>,
 ) -> Result<Vec<UsageOutcome>, StoreError> {
+    let events: Vec<_> = events.into_iter().collect();
+    let known = known(connection, &events)?;
     let before = watermark(connection)?;
     let mut sequence = before;
     let mut touched = Touched::default();
     let mut insert = connection.prepare_cached(INSERT).map_err(store_error)?;
-    let mut outcomes = Vec::new();
-    for recordable in events {
+    let mut outcomes = Vec::with_capacity(events.len());
+    let mut accepted: HashMap<_, &UsageEvent> = HashMap::with_capacity(events.len());
+    let mut added = Vec::with_capacity(events.len());
+    for (recordable, known) in events.into_iter().zip(&known) {
         let event = &recordable.event;
-        let written = insert
+        if let Some(known) = known
+            .as_ref()
+            .or_else(|| accepted.get(&recordable.key()).copied())
+        {
+            outcomes.push(event.compare(known));
+            continue;
+        }
+        sequence = sequence.saturating_add(1);
+        let (occurred_at, place) = (micros(event.occurred_at), stored(sequence)?);
+        insert
             .execute(params![
                 event.tenant_id.uuid().as_bytes(),
-                micros(event.occurred_at),
-                stored(sequence.saturating_add(1))?,
+                occurred_at,
+                place,
                 event.meter.as_str(),
                 recordable.quantity,
                 event.idempotency_key.as_str(),
@@ -101,14 +117,16 @@ pub(crate) fn record<'a>(
                 recordable.properties,
             ])
             .map_err(store_error)?;
-        outcomes.push(if written == 1 {
-            sequence = sequence.saturating_add(1);
-            touched.add(connection, event)?;
-            UsageOutcome::Accepted
-        } else {
-            event.compare(&known(connection, event)?)
+        added.push(Added {
+            places: recordable.places,
+            occurred_at,
+            sequence: place,
         });
+        accepted.insert(recordable.key(), event);
+        touched.add(connection, event)?;
+        outcomes.push(UsageOutcome::Accepted);
     }
+    keys::add(connection, &mut added)?;
     touched.write(connection)?;
     if sequence != before {
         connection
@@ -120,12 +138,16 @@ pub(crate) fn record<'a>(
     Ok(outcomes)
 }
 
-/// The event that has the tenant and key of `event`, which is there.
-fn known(connection: &Connection, event: &UsageEvent) -> Result<UsageEvent, StoreError> {
-    find(connection, event)?.ok_or_else(|| {
-        let what = format!("usage event `{}`", event.idempotency_key);
-        damaged(what, "its key is taken by no event")
-    })
+/// Of each event the one that was recorded under its key before. They are looked up in the order of their places, so that
+/// no page is read twice.
+fn known(connection: &Connection, events: &[&Recordable]) -> Result<Vec<Option<UsageEvent>>, StoreError> {
+    let mut known = vec![None; events.len()];
+    let mut in_order: Vec<_> = events.iter().zip(&mut known).collect();
+    in_order.sort_unstable_by_key(|(event, _)| event.places.first());
+    for (event, known) in in_order {
+        *known = find(connection, event)?;
+    }
+    Ok(known)
 }
 
 /// Whether an event has the tenant and the key.
@@ -134,30 +156,34 @@ pub(crate) fn is_recorded(
     tenant_id: TenantId,
     key: &IdempotencyKey,
 ) -> Result<bool, StoreError> {
-    connection
-        .prepare_cached(KNOWN)
-        .map_err(store_error)?
-        .exists(params![tenant_id.uuid().as_bytes(), key.as_str()])
-        .map_err(store_error)
+    let found = keys::find(connection, Places::of(tenant_id, key), tenant_id, key)?;
+    Ok(found.is_some())
 }
 
-/// The event that has the tenant and key of `event`, if there is one.
-pub(crate) fn find(connection: &Connection, event: &UsageEvent) -> Result<Option<UsageEvent>, StoreError> {
+/// The event that was recorded under the tenant and key of `recordable`, if there is one.
+pub(crate) fn find(
+    connection: &Connection,
+    recordable: &Recordable,
+) -> Result<Option<UsageEvent>, StoreError> {
+    let (tenant_id, key) = recordable.key();
+    let Some((occurred_at, sequence)) = keys::find(connection, recordable.places, tenant_id, key)? else {
+        return Ok(None);
+    };
     let mut statement = connection.prepare_cached(KNOWN).map_err(store_error)?;
     let mut rows = statement
         .query(params![
-            event.tenant_id.uuid().as_bytes(),
-            event.idempotency_key.as_str()
+            tenant_id.uuid().as_bytes(),
+            micros(occurred_at),
+            stored(sequence)?
         ])
         .map_err(store_error)?;
-    let Some(row) = rows.next().map_err(store_error)? else {
-        return Ok(None);
-    };
-    let what = format!("usage event `{}`", event.idempotency_key);
+    let what = format!("usage event `{key}`");
+    let row = rows.next().map_err(store_error)?;
+    let row = row.ok_or_else(|| damaged(&what, "it is not where its key says"))?;
     let properties = properties(row, 3)?.unwrap_or_default();
     Ok(Some(UsageEvent {
-        idempotency_key: event.idempotency_key.clone(),
-        tenant_id: event.tenant_id,
+        idempotency_key: key.clone(),
+        tenant_id,
         meter: MeterCode::new(text(row, 0)?).map_err(|error| damaged(&what, error))?,
         quantity: quantity(row, 1)?,
         occurred_at: instant(row, 2)?,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 
-pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000 + seconds, 0).unwrap()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn days(count: i64) -> DateTime<Utc> {
     at(0) + TimeDelta::days(count)
 }
 
-pub(super) fn tenant(number: u128) -> TenantId {
+pub(crate) fn tenant(number: u128) -> TenantId {
     TenantId::new(Uuid::from_u128(1 << 100 | number))
 }
 

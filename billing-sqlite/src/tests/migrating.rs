@@ -6,7 +6,7 @@ use std::path::Path;
 use billing_core::id::{IdempotencyKey, MeterCode};
 use billing_core::ports::Store as _;
 use billing_core::subscription::Command;
-use billing_core::usage::{ChargeCell, UsageEvent, UsageQuery};
+use billing_core::usage::{ChargeCell, UsageEvent, UsageField, UsageOutcome, UsageQuery, UsageRefusal};
 use chrono::TimeDelta;
 use futures_executor::block_on;
 use rusqlite::Connection;
@@ -17,10 +17,12 @@ use crate::SqliteStore;
 /// Takes the newest migrations back, as far as they can be, so that the file is what an older program left.
 fn downgrade(path: &Path, schema: u32) {
     let connection = Connection::open(path).unwrap();
-    let mut sql = String::new();
+    let mut sql = String::from(
+        "DROP TABLE usage_keys; CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key);",
+    );
     if schema < 3 {
         sql += "DROP TABLE usage_windows; DROP TABLE usage_counters;";
-    } else {
+    } else if schema < 5 {
         sql += "ALTER TABLE usage_windows DROP COLUMN currency; ALTER TABLE usage_windows DROP COLUMN usage_minimum;";
     }
     if schema < 4 {
@@ -57,7 +59,7 @@ fn event(key: &str, quantity: i64, seconds: i64) -> UsageEvent {
 /// What was billed before is one window, to the microsecond, so that what comes late for it is not lost.
 #[test]
 fn a_file_of_each_older_schema_keeps_its_usage_and_bills_what_comes_late() {
-    for schema in [1, 2, 3, 4] {
+    for schema in [1, 2, 3, 4, 5] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
         let start = at(0) + TimeDelta::microseconds(1);
@@ -120,5 +122,46 @@ fn a_file_of_each_older_schema_keeps_its_usage_and_bills_what_comes_late() {
             .query_row("SELECT count(*) FROM usage_windows", [], |row| row.get(0))
             .unwrap();
         assert_eq!(windows, 1, "schema {schema}");
+    }
+}
+
+/// Keys of an older file stand for their events as before, also when the process was killed between the migration and the
+/// move of the keys.
+#[test]
+fn a_file_of_an_older_schema_keeps_its_keys() {
+    for was_killed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let ordered = "019aaf00-0000-7000-8000-000000000001";
+        let record = |store: &SqliteStore, events| block_on(store.record_usage(events, at(9))).unwrap();
+        let store = SqliteStore::open(&path).unwrap();
+        record(&store, vec![event("any", 5, 0), event(ordered, 6, 1)]);
+        drop(store);
+        downgrade(&path, 5);
+        if was_killed {
+            let v6 = include_str!("../../migrations/V6__usage_keys.sql");
+            Connection::open(&path).unwrap().execute_batch(v6).unwrap();
+        }
+
+        let store = SqliteStore::open(&path).unwrap();
+        let again = vec![event("any", 5, 0), event(ordered, 7, 1), event("new", 1, 2)];
+        let outcomes = record(&store, again);
+        assert_eq!(outcomes[0], UsageOutcome::Duplicate);
+        assert!(
+            matches!(
+                &outcomes[1],
+                UsageOutcome::Refused(UsageRefusal::KeyReused {
+                    field: UsageField::Quantity,
+                    ..
+                })
+            ),
+            "{outcomes:?}"
+        );
+        assert_eq!(outcomes[2], UsageOutcome::Accepted);
+        let connection = Connection::open(&path).unwrap();
+        let keys: u32 = connection
+            .query_row("SELECT count(*) FROM usage_keys", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(keys, 3);
     }
 }

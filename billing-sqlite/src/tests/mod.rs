@@ -1,7 +1,7 @@
 //! What is SQLite's own. What every store must do is in the contract suite (`tests/` in the repository).
 
 mod committing;
-mod kit;
+pub(crate) mod kit;
 mod migrating;
 mod opening;
 mod plans_of_queries;

@@ -2,7 +2,7 @@
 
 use super::kit::store;
 use crate::reader::Reader;
-use crate::{audit, counters, invoices, outbox, plans, subscriptions, usage, windows};
+use crate::{audit, counters, invoices, keys, outbox, plans, subscriptions, usage, windows};
 
 #[track_caller]
 fn check(sql: &str, expected: &[&str]) {
@@ -72,6 +72,17 @@ fn every_read_uses_an_index_and_none_sorts() {
             "SEARCH usage_events USING COVERING INDEX usage_events_recorded (tenant_id=? AND sequence>? AND sequence<?)",
         ],
     );
+    // A key: a number first, then the event itself.
+    check(
+        keys::AT_PLACE,
+        &["SEARCH usage_keys USING INTEGER PRIMARY KEY (rowid=?)"],
+    );
+    for of_key in [keys::IS_OF_KEY, usage::KNOWN] {
+        check(
+            of_key,
+            &["SEARCH usage_events USING PRIMARY KEY (tenant_id=? AND occurred_at=? AND sequence=?)"],
+        );
+    }
     check(
         counters::LAST_BEFORE,
         &["SEARCH usage_events USING PRIMARY KEY (tenant_id=? AND occurred_at<?)"],
