@@ -1,4 +1,5 @@
-//! Recording usage events, against the same rows inserted by hand, and what memory that takes.
+//! Recording usage events, against the same rows inserted by hand, and what memory that takes; and what it would cost by
+//! hand to keep a unique index over tenant and key, as text, instead of the table of keys.
 //!
 //! `BILLING_BENCH_EVENTS` says how many events there are, 1,000,000 by default. They fill an empty database, a tenth of
 //! them in each sample, so what a sample takes grows with what is there before.
@@ -20,6 +21,8 @@ use billing_benches::{Random, Scratch, measuring, memory, size};
 use chrono::{DateTime, Utc};
 use criterion::Criterion;
 use futures_executor::block_on;
+use rusqlite::Connection;
+use rusqlite::types::Value;
 
 /// How many events there are.
 const EVENTS: &str = "BILLING_BENCH_EVENTS";
@@ -37,6 +40,9 @@ const MEMORY_EVENTS: &str = "BILLING_BENCH_MEMORY_EVENTS";
 /// How many events a request of a memory run has.
 const MEMORY_REQUEST: usize = 10_000;
 
+/// What a unique index over the keys is: how the store kept them before it had a table of them.
+const INDEX: &str = "CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key)";
+
 fn main() {
     if let (Ok(path), Ok(events)) = (std::env::var(MEMORY_FILE), std::env::var(MEMORY_EVENTS)) {
         memory_run(Path::new(&path), events.parse().expect("a number"));
@@ -49,9 +55,12 @@ fn main() {
     let mut table = Table::new(&format!(
         "Recording {all} events of 3 meters; one tenant of {COUNTED} has counters, a single one has them"
     ));
+    let mut indexes =
+        Table::new("The same, against the rows by hand with a unique index over tenant and key");
     for (keys, request, tenants) in [
         (Keys::Random, 1_000, TENANTS),
         (Keys::Random, 10_000, TENANTS),
+        (Keys::Random, 10_000, 1),
         (Keys::InTimeOrder, 1_000, TENANTS),
         (Keys::InTimeOrder, 10_000, TENANTS),
         (Keys::InTimeOrder, 10_000, 1),
@@ -68,42 +77,53 @@ fn main() {
             tenants,
             all,
         };
-        let [ours, twin] =
-            ["ours", "twin"].map(|name| scratch.file(&format!("{name}-{keys:?}-{request}-{tenants}.db")));
-        with_counters(&ours);
-        copy(&ours, &twin);
-        let store = SqliteStore::open(&ours).expect("a store");
-        let connection = floor::connect(&twin);
-        let mut floor = Floor::new(&connection);
-        let [recorded, bare] = take_turns(
+        let path = |whose: &str| scratch.file(&format!("{whose}-{keys:?}-{request}-{tenants}.db"));
+        let paths @ [ours, twin, indexed] = &["ours", "twin", "indexed"].map(path);
+        with_counters(ours);
+        copy(ours, twin);
+        copy(ours, indexed);
+        let store = SqliteStore::open(ours).expect("a store");
+        let [source, bare, index] = [ours, twin, indexed].map(|path| floor::connect(path));
+        index.execute_batch(INDEX).expect("an index");
+        let [mut floor, mut index_floor] = [&bare, &index].map(Floor::new);
+        let [recorded, by_hand, with_index] = take_turns(
             &mut criterion,
             &name,
-            ["store", "bare SQLite"],
+            ["store", "bare SQLite", "bare SQLite, index over keys"],
             samples,
             |contestant, sample| {
                 let places = sample * all / samples..(sample + 1) * all / samples;
                 match contestant {
                     0 => recorded(&store, &requests, places),
-                    _ => inserted(&mut floor, &requests, places),
+                    1 => inserted(&mut floor, &requests, places, Some(&source)),
+                    _ => inserted(&mut index_floor, &requests, places, None),
                 }
             },
         );
-        drop((store, floor));
-        floor::assert_twins(&floor::connect(&ours), &connection);
+        drop((store, floor, index_floor));
+        floor::assert_twins(&source, &bare);
         table.ratio(
             &name,
             per_second(&recorded, "events"),
-            per_second(&bare, "events"),
-            recorded.slower_than(&bare),
+            per_second(&by_hand, "events"),
+            recorded.slower_than(&by_hand),
             Target::AtMost(2.0),
         );
-        drop(connection);
-        for path in [ours, twin] {
+        indexes.ratio(
+            &name,
+            per_second(&recorded, "events"),
+            per_second(&with_index, "events"),
+            recorded.slower_than(&with_index),
+            Target::None,
+        );
+        drop((source, bare, index));
+        for path in paths {
             std::fs::remove_file(path).expect("a database is removed");
         }
     }
     criterion.final_summary();
     table.print();
+    indexes.print();
     for events in [all / 10, all] {
         let path = scratch.file(&format!("memory-{events}.db"));
         let measured = memory::measured_apart(&[
@@ -177,17 +197,32 @@ fn recorded(store: &SqliteStore, requests: &Requests, places: Range<usize>) -> S
     Sample { elapsed, elements }
 }
 
-/// The same rows by hand, each request a transaction.
-fn inserted(floor: &mut Floor<'_>, requests: &Requests, places: Range<usize>) -> Sample {
+/// The same rows by hand, each request a transaction, with the rows of their keys as the store has written them to
+/// `source`.
+fn inserted(
+    floor: &mut Floor<'_>,
+    requests: &Requests,
+    places: Range<usize>,
+    source: Option<&Connection>,
+) -> Sample {
     let (mut elapsed, elements) = (Duration::ZERO, u64::try_from(places.len()).expect("a number"));
+    let sequence = |place: usize| i64::try_from(place + 1).expect("a number");
+    let key_rows = source.map(|source| floor::key_rows(source, sequence(places.start)..sequence(places.end)));
+    let mut key_rows = key_rows.unwrap_or_default().into_iter();
     for (first, events) in requests.of(places) {
         let recorded_at = recorded_at(&events);
-        let sequences = i64::try_from(first + 1).expect("a number")..;
-        let rows: Rows = events
+        let mut rows: Rows = events
             .iter()
-            .zip(sequences)
+            .zip(sequence(first)..)
             .map(|(event, sequence)| usage_row(event, sequence, recorded_at))
             .collect();
+        let mut keys: Rows = key_rows.by_ref().take(events.len()).collect();
+        // In the order in which the store writes them.
+        keys.sort_by_key(|(_, values)| match values.first() {
+            Some(Value::Integer(place)) => *place,
+            _ => unreachable!("a place is a number"),
+        });
+        rows.append(&mut keys);
         elapsed += floor.write(&[rows]);
     }
     Sample { elapsed, elements }

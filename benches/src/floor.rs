@@ -4,6 +4,7 @@
 //! and indexes, on a connection that is set up in the same way. The floor checks nothing, decides nothing and makes no
 //! JSON.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,11 @@ const USAGE_EVENT: &str = "INSERT INTO usage_events \
      (tenant_id, occurred_at, sequence, meter, quantity, idempotency_key, recorded_at, properties) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
+/// The table after that: of the keys of usage events, which the store computes.
+const USAGE_KEYS: usize = USAGE_EVENTS + 1;
+
+const USAGE_KEY: &str = "INSERT INTO usage_keys (place, occurred_at, sequence) VALUES (?1, ?2, ?3)";
+
 /// Rows, such as those that one renewal wrote: the place of each one's table, and its values.
 pub type Rows = Vec<(usize, Vec<Value>)>;
 
@@ -109,6 +115,19 @@ pub fn usage_row(event: &UsageEvent, sequence: i64, recorded_at: DateTime<Utc>) 
         Value::Null,
     ];
     (USAGE_EVENTS, values)
+}
+
+/// The rows of keys of the events that the store has recorded at some places in the order of commits, in that order.
+pub fn key_rows(connection: &Connection, sequences: Range<i64>) -> Rows {
+    let sql = "SELECT place, occurred_at, sequence FROM usage_keys WHERE sequence >= ?1 AND sequence < ?2 ORDER BY sequence";
+    let mut statement = connection.prepare(sql).expect("a statement");
+    let rows = statement
+        .query_map([sequences.start, sequences.end], |row| {
+            let values = [row.get(0)?, row.get(1)?, row.get(2)?];
+            Ok((USAGE_KEYS, values.map(Value::Integer).to_vec()))
+        })
+        .expect("a query");
+    rows.map(|row| row.expect("a row")).collect()
 }
 
 /// Finds the rows of renewals in a database that the store has written.
@@ -187,7 +206,10 @@ impl<'a> Floor<'a> {
         let usage = "SELECT meter, quantity, occurred_at, sequence \
              FROM subscriptions JOIN usage_events USING (tenant_id) \
              WHERE id = ?1 AND occurred_at >= ?2 AND occurred_at < ?3 ORDER BY occurred_at, sequence";
-        let writes = TABLES.iter().map(|(_, write)| *write).chain([USAGE_EVENT]);
+        let writes = TABLES
+            .iter()
+            .map(|(_, write)| *write)
+            .chain([USAGE_EVENT, USAGE_KEY]);
         Self {
             connection,
             statements: writes.map(prepare).collect(),
@@ -264,6 +286,7 @@ pub fn assert_twins(left: &Connection, right: &Connection) {
         ("commands", "answer"),
         ("usage_windows", "ends_at"),
         ("usage_events", "quantity || idempotency_key"),
+        ("usage_keys", "place"),
     ] {
         let sql = format!("SELECT count(*), coalesce(sum(length({bytes})), 0) FROM {table}");
         let sums = |connection: &Connection| -> (i64, i64) {

@@ -170,13 +170,21 @@ pub struct UsageOverflow;
 ///
 /// [`UsageOverflow`].
 pub fn add_quantities(left: Decimal, right: Decimal) -> Result<Decimal, UsageOverflow> {
-    let (left, right) = (left.normalize(), right.normalize());
+    let (left, right) = (normalized(left), normalized(right));
     let sum = left.checked_add(right).ok_or(UsageOverflow)?;
     if sum.is_zero() || sum.scale() >= left.scale().max(right.scale()) {
         Ok(sum)
     } else {
         Err(UsageOverflow)
     }
+}
+
+/// Without zeros at the end. Most have none, which of a number of 64 bits is seen at once.
+fn normalized(number: Decimal) -> Decimal {
+    let parts = number.unpack();
+    let low = u64::from(parts.mid) << 32 | u64::from(parts.lo);
+    let is_normal = parts.scale == 0 || (parts.hi == 0 && !low.is_multiple_of(10));
+    if is_normal { number } else { number.normalize() }
 }
 
 /// What the events of one window add up to so far. They come in the order in which they occurred.

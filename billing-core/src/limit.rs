@@ -177,12 +177,10 @@ pub enum LimitMark {
 pub fn check(terms: &MeterTerms, counter: &Counter, quantity: Decimal) -> Result<LimitAnswer, UsageOverflow> {
     let taken = counter.taken()?;
     let aggregation = &terms.aggregation;
-    let allowed = counter.admits(aggregation, quantity, terms.hard_limit)?;
-    let after = if allowed {
-        aggregation.running(taken, quantity, true)?
-    } else {
-        taken
-    };
+    // As `Counter::admits`, whose sums are needed here too.
+    let more = aggregation.running(taken, quantity, true)?;
+    let allowed = terms.hard_limit.is_none_or(|limit| more <= limit);
+    let after = if allowed { more } else { taken };
     let whole = terms
         .hard_limit
         .or(terms.soft_limit)
@@ -219,11 +217,38 @@ pub fn check(terms: &MeterTerms, counter: &Counter, quantity: Decimal) -> Result
             Some(limit) => Some(limit.checked_sub(taken).ok_or(UsageOverflow)?.max(Decimal::ZERO)),
             None => None,
         },
-        fraction: whole
-            .and_then(|whole| after.checked_div(whole))
-            .map(|fraction| fraction.trunc_with_scale(4).normalize()),
+        fraction: whole.and_then(|whole| fraction(after, whole)),
         warnings,
     })
+}
+
+/// The decimals of a [`LimitAnswer::fraction`].
+const FRACTION_DECIMALS: u32 = 4;
+
+/// Which part of `whole` it is, cut at four decimals; none of nothing.
+fn fraction(part: Decimal, whole: Decimal) -> Option<Decimal> {
+    let Some(mut parts) = ten_thousandths(part, whole) else {
+        let fraction = part.checked_div(whole)?;
+        return Some(fraction.trunc_with_scale(FRACTION_DECIMALS).normalize());
+    };
+    let mut scale = FRACTION_DECIMALS;
+    while scale > 0 && parts.checked_rem(10) == Some(0) {
+        parts = parts.checked_div(10)?;
+        scale = scale.saturating_sub(1);
+    }
+    Some(Decimal::new(parts, scale))
+}
+
+/// The same in ten-thousandths, if it can be computed with 64 bits: a decimal divides to 28 digits, which took most of the
+/// time of a check.
+fn ten_thousandths(part: Decimal, whole: Decimal) -> Option<i64> {
+    let scaled = |number: Decimal, by: u32| {
+        let mantissa = i64::try_from(number.mantissa()).ok()?;
+        mantissa.checked_mul(10_i64.checked_pow(by)?)
+    };
+    let (part_scale, whole_scale) = (part.scale(), whole.scale().saturating_add(FRACTION_DECIMALS));
+    let part = scaled(part, whole_scale.saturating_sub(part_scale))?;
+    part.checked_div(scaled(whole, part_scale.saturating_sub(whole_scale))?)
 }
 
 /// The terms by which `subscription`, whose plan in force is `plan`, measures `meter` at `now`: none when it does not, and
@@ -429,4 +454,26 @@ pub struct CounterFault {
     pub found: Counter,
     /// What the events say.
     pub expected: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The quick way and the way of decimals are one function, to the letter.
+        #[test]
+        fn a_fraction_is_the_quotient_cut_at_four_decimals(
+            part in 0_i64..10_000_000_000, whole in 0_i64..10_000_000_000, scales in (0_u32..=12, 0_u32..=12),
+        ) {
+            let (part, whole) = (Decimal::new(part, scales.0), Decimal::new(whole, scales.1));
+            let quotient = part.checked_div(whole).map(|quotient| quotient.trunc_with_scale(4).normalize());
+            let found = fraction(part, whole).map(|found| found.to_string());
+            prop_assert_eq!(found, quotient.map(|quotient| quotient.to_string()));
+        }
+    }
 }

@@ -212,6 +212,8 @@ mod tests {
             assert!(first(tenant_of, ORDERED) < next);
         }
         assert_ne!(first(1, ORDERED), first(2, ORDERED));
+        let places = Places::of(tenant(1), &key(ORDERED));
+        assert_eq!(places.all().nth(NEAR_MAX), Some(places.hash), "and no farther");
         // Version 4: its first digits mean nothing, and many count up in the last ones.
         assert_ne!(
             first(1, "019aaf00-0000-4abc-8000-000000000001") >> 16,

@@ -37,11 +37,10 @@ pub(crate) fn live(
     )
 }
 
-pub(crate) fn of_tenant(
-    connection: &Connection,
-    tenant_id: TenantId,
-) -> Result<Vec<Subscription>, StoreError> {
-    list(connection, OF_TENANT, [tenant_id.uuid().as_bytes()])
+pub(crate) fn of_tenant(reader: &Reader, tenant_id: TenantId) -> Result<Vec<Subscription>, StoreError> {
+    list(reader, OF_TENANT, [tenant_id.uuid().as_bytes()], |row| {
+        remembered(reader, row)
+    })
 }
 
 pub(crate) fn due(
@@ -56,7 +55,9 @@ pub(crate) fn due(
         None => (i64::MIN, None),
     };
     let id = id.as_ref().map_or(&[][..], |id| id.as_bytes());
-    list(connection, DUE, params![micros(until), due_at, id, limit(rows)])
+    // A sweep comes by once: to remember what it reads would only forget what is asked for again.
+    let parameters = params![micros(until), due_at, id, limit(rows)];
+    list(connection, DUE, parameters, subscription_in)
 }
 
 fn first(reader: &Reader, sql: &str, parameters: impl Params) -> Result<Option<Subscription>, StoreError> {
@@ -65,23 +66,27 @@ fn first(reader: &Reader, sql: &str, parameters: impl Params) -> Result<Option<S
     let Some(row) = rows.next().map_err(store_error)? else {
         return Ok(None);
     };
-    let id = SubscriptionId::new(uuid(row, 0)?);
-    let found = reader.remember(id, counter(row, 1)?, || subscription_in(row))?;
-    Ok(Some(found))
+    remembered(reader, row).map(Some)
 }
 
 fn list(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,
+    read: impl Fn(&Row<'_>) -> Result<Subscription, StoreError>,
 ) -> Result<Vec<Subscription>, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = statement.query(parameters).map_err(store_error)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        found.push(subscription_in(row)?);
+        found.push(read(row)?);
     }
     Ok(found)
+}
+
+fn remembered(reader: &Reader, row: &Row<'_>) -> Result<Subscription, StoreError> {
+    let id = SubscriptionId::new(uuid(row, 0)?);
+    reader.remember(id, counter(row, 1)?, || subscription_in(row))
 }
 
 fn subscription_in(row: &Row<'_>) -> Result<Subscription, StoreError> {
