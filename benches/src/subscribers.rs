@@ -10,11 +10,12 @@ use billing::core::id::{
 };
 use billing::core::invoice::Invoice;
 use billing::core::money::{Currency, Money, Rounding};
+use billing::core::outbox::Job;
 use billing::core::payment::PaymentOutcome;
 use billing::core::plan::{
     Activation, AddOn, AddOnCharge, BillingTiming, Plan, ProrationRule, TenantProfile,
 };
-use billing::core::ports::{CommandRecord, Commit, CommitRefusal, Job, StoreError};
+use billing::core::ports::{CommandRecord, Commit, CommitRefusal, StoreError};
 use billing::core::retry::RetryPolicy;
 use billing::core::subscription::{
     self, Command, Context, Create, CreateFacts, Decision, Facts, Subscription,

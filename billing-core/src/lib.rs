@@ -47,6 +47,7 @@ pub mod credit_note;
 pub mod subscription;
 pub mod limit;
 pub mod access;
+pub mod outbox;
 pub mod ports;
 pub mod resilience;
 pub mod gateway;

@@ -21,8 +21,9 @@ use crate::id::{
 };
 use crate::invoice::Invoice;
 use crate::limit::{Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled};
+use crate::outbox::{Job, JobResult, JobStatus, LeasedJob};
 use crate::plan::Plan;
-use crate::subscription::{Decision, Effect, Subscription};
+use crate::subscription::{Decision, Subscription};
 use crate::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
 
 /// A future that a port returns. It needs no particular runtime.
@@ -227,6 +228,48 @@ pub trait Store: Send + Sync + Debug {
 
     /// Jobs of the outbox in the order of their commits, beginning after `after`, at most `limit`.
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>>;
+
+    /// Takes jobs that may be taken at `now`, the longest waiting first, at most `limit`: nobody else gets them before `until`,
+    /// unless they are finished sooner.
+    fn lease_jobs(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LeasedJob>, StoreError>>;
+
+    /// Moves the end of a lease; `false` when it was lost: the job was taken again, or finished.
+    fn extend_lease(
+        &self,
+        id: JobId,
+        lease: u32,
+        until: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>>;
+
+    /// Keeps what a worker made of a job; `false`, and nothing changed, when its lease was lost.
+    fn finish_job(
+        &self,
+        id: JobId,
+        lease: u32,
+        result: JobResult,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>>;
+
+    /// Where a job stands.
+    fn job(&self, id: JobId) -> PortFuture<'_, Result<Option<JobStatus>, StoreError>>;
+
+    /// Parked jobs in the order of their commits, beginning after `after`, at most `limit`.
+    fn parked_jobs(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<JobStatus>, StoreError>>;
+
+    /// Lets a parked job be taken again from `now` on; `false` when it is not parked.
+    fn unpark_job(&self, id: JobId, now: DateTime<Utc>) -> PortFuture<'_, Result<bool, StoreError>>;
+
+    /// Removes jobs that were performed before `before`; how many.
+    fn prune_jobs(&self, before: DateTime<Utc>) -> PortFuture<'_, Result<u64, StoreError>>;
 }
 
 /// A coupon, and what is known of its redemptions.
@@ -267,24 +310,6 @@ pub struct CommandRecord {
     pub answer: String,
     /// When.
     pub recorded_at: DateTime<Utc>,
-}
-
-/// A job of the outbox: an effect that waits to be performed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case", deny_unknown_fields)
-)]
-pub struct Job {
-    /// Its id, given by the engine.
-    pub id: JobId,
-    /// For which subscription.
-    pub subscription_id: SubscriptionId,
-    /// What is to be done. A second job with the same [key](Effect::idempotency_key) is not kept.
-    pub effect: Effect,
-    /// When it was decided.
-    pub created_at: DateTime<Utc>,
 }
 
 /// Where a page of [`Store::due`] ended.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::column::to_json;
 use crate::subscriptions::{self, Standing};
-use crate::{audit, concessions, invoices, outbox, windows};
+use crate::{audit, commands, concessions, invoices, outbox, windows};
 
 /// A commit with its JSON, which is made on the caller's thread: the writer only binds it.
 #[derive(Debug)]
@@ -92,13 +92,13 @@ fn quick(connection: &Connection, prepared: &Prepared) -> Result<bool, StoreErro
         return Ok(false);
     }
     if let Some(command) = command
-        && !outbox::insert_command(connection, command)?
+        && !commands::insert_command(connection, command)?
     {
         return Ok(false);
     }
     if !quick_rows(connection, prepared)? {
         if let Some(command) = command {
-            outbox::take_back_command(connection, command)?;
+            commands::take_back_command(connection, command)?;
         }
         return Ok(false);
     }
@@ -146,7 +146,7 @@ fn check(
     } = commit;
     let next = &decision.next;
     if let Some(command) = command
-        && outbox::command_exists(connection, command)?
+        && commands::command_exists(connection, command)?
     {
         let key = command.key.clone();
         return Ok(Err(CommitRefusal::CommandExists { key }));
@@ -231,7 +231,7 @@ fn write(
         concessions::insert_note(connection, note)?;
     }
     if let Some(command) = &prepared.commit.command
-        && !outbox::insert_command(connection, command)?
+        && !commands::insert_command(connection, command)?
     {
         return Err(StoreError::Internal {
             detail: format!("command `{}` does not fit what was checked", command.key),

@@ -10,6 +10,7 @@
 
 mod audit;
 mod column;
+mod commands;
 mod commit;
 mod concessions;
 mod consumption;
@@ -44,10 +45,10 @@ use billing_core::invoice::Invoice;
 use billing_core::limit::{
     Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled,
 };
+use billing_core::outbox::{Job, JobResult, JobStatus, LeasedJob};
 use billing_core::plan::Plan;
 use billing_core::ports::{
-    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, Job, PlanStored, PortFuture, Store,
-    StoreError,
+    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, PlanStored, PortFuture, Store, StoreError,
 };
 use billing_core::subscription::Subscription;
 use billing_core::usage::{Usage, UsageEvent, UsageOutcome, UsageQuery};
@@ -207,7 +208,7 @@ impl Store for SqliteStore {
         tenant_id: TenantId,
         key: &'a IdempotencyKey,
     ) -> PortFuture<'a, Result<Option<CommandRecord>, StoreError>> {
-        self.read(move |reader| outbox::command(reader, tenant_id, key))
+        self.read(move |reader| commands::command(reader, tenant_id, key))
     }
 
     fn put_plan<'a>(&'a self, plan: &'a Plan) -> PortFuture<'a, Result<PlanStored, StoreError>> {
@@ -430,5 +431,59 @@ impl Store for SqliteStore {
 
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>> {
         self.snapshot(move |reader| outbox::jobs(reader, after, limit))
+    }
+
+    fn lease_jobs(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LeasedJob>, StoreError>> {
+        let lease = move |connection: &Connection| outbox::lease(connection, now, until, limit);
+        answer(Ok(self.writer.submit(limit, lease)))
+    }
+
+    fn extend_lease(
+        &self,
+        id: JobId,
+        lease: u32,
+        until: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        let extend = move |connection: &Connection| outbox::extend(connection, id, lease, until);
+        answer(Ok(self.writer.submit(1, extend)))
+    }
+
+    fn finish_job(
+        &self,
+        id: JobId,
+        lease: u32,
+        result: JobResult,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        let finish = move |connection: &Connection| outbox::finish(connection, id, lease, &result, now);
+        answer(Ok(self.writer.submit(1, finish)))
+    }
+
+    fn job(&self, id: JobId) -> PortFuture<'_, Result<Option<JobStatus>, StoreError>> {
+        self.snapshot(move |reader| outbox::status(reader, id))
+    }
+
+    fn parked_jobs(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<JobStatus>, StoreError>> {
+        self.snapshot(move |reader| outbox::parked(reader, after, limit))
+    }
+
+    fn unpark_job(&self, id: JobId, now: DateTime<Utc>) -> PortFuture<'_, Result<bool, StoreError>> {
+        let unpark = move |connection: &Connection| outbox::unpark(connection, id, now);
+        answer(Ok(self.writer.submit(1, unpark)))
+    }
+
+    fn prune_jobs(&self, before: DateTime<Utc>) -> PortFuture<'_, Result<u64, StoreError>> {
+        let prune = move |connection: &Connection| outbox::prune(connection, before);
+        // How many rows go is not known yet; the next request may well go along.
+        answer(Ok(self.writer.submit(1, prune)))
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use billing_core::audit::{Actor, Digest};
 use billing_core::id::{InvoiceId, JobId, SubscriptionId, TenantId};
+use billing_core::outbox::Job;
 use billing_core::plan::{Plan, TrialEnd};
-use billing_core::ports::{Clock, CommandRecord, Commit, Job, Store, StoreError};
+use billing_core::ports::{Clock, CommandRecord, Commit, Store, StoreError};
 use billing_core::subscription::{
     self, Command, CommandKind, Context, Create, CreateFacts, Decision, Subscription,
 };

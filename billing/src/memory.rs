@@ -16,10 +16,10 @@ use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
 use billing_core::limit::{
     Consumed, Consumption, Counter, CounterFault, CounterKey, Lease, Reserved, Settled,
 };
+use billing_core::outbox::{Job, JobResult, JobState, JobStatus, LeasedJob};
 use billing_core::plan::Plan;
 use billing_core::ports::{
-    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, Job, PlanStored, PortFuture, Store,
-    StoreError,
+    CommandRecord, Commit, CommitRefusal, CouponState, DueCursor, PlanStored, PortFuture, Store, StoreError,
 };
 use billing_core::subscription::{CouponRedemption, Decision, InvoiceClosed, Subscription};
 use billing_core::usage::{
@@ -73,7 +73,7 @@ struct Tables {
     invoices: BTreeMap<InvoiceId, Invoice>,
     audit: BTreeMap<SubscriptionId, Chain>,
     /// In the order of their commits.
-    jobs: Vec<Job>,
+    jobs: Vec<JobStatus>,
     /// In the order in which they were recorded: the place of an event, from 1, is what a watermark counts.
     usage: Vec<UsageEvent>,
     leases: BTreeMap<(TenantId, IdempotencyKey), (Lease, LeaseState)>,
@@ -149,8 +149,18 @@ impl Tables {
             .extend(command.map(|command| ((command.tenant_id, command.key.clone()), command)));
         for job in jobs {
             let key = job.effect.idempotency_key();
-            if self.jobs.iter().all(|kept| kept.effect.idempotency_key() != key) {
-                self.jobs.push(job);
+            if self
+                .jobs
+                .iter()
+                .all(|kept| kept.job.effect.idempotency_key() != key)
+            {
+                let until = job.created_at;
+                self.jobs.push(JobStatus {
+                    job,
+                    leases: 0,
+                    state: JobState::Waiting { until },
+                    note: String::new(),
+                });
             }
         }
         self.audit.entry(next.id).or_default().entries.extend(audit);
@@ -158,6 +168,19 @@ impl Tables {
         self.used_plans.extend(next.scheduled_plan());
         self.subscriptions.insert(next.id, next);
         Ok(())
+    }
+
+    /// The jobs after one, in the order of their commits. After one that is not there (any more) the list begins at the start.
+    fn jobs_after(&self, after: Option<JobId>) -> impl Iterator<Item = &JobStatus> {
+        let place = after.and_then(|after| self.jobs.iter().position(|status| status.job.id == after));
+        self.jobs.iter().skip(place.map_or(0, |place| place + 1))
+    }
+
+    /// The job that is held by a lease, unless that was lost.
+    fn leased(&mut self, id: JobId, lease: u32) -> Option<&mut JobStatus> {
+        self.jobs.iter_mut().find(|status| {
+            status.job.id == id && status.leases == lease && matches!(status.state, JobState::Waiting { .. })
+        })
     }
 
     /// The refusals, in the order in which [`CommitRefusal`] lists them.
@@ -830,13 +853,107 @@ impl Store for MemoryStore {
 
     fn jobs(&self, after: Option<JobId>, limit: usize) -> PortFuture<'_, Result<Vec<Job>, StoreError>> {
         let tables = self.tables();
-        let from = match after {
-            None => 0,
-            Some(after) => {
-                let place = tables.jobs.iter().position(|job| job.id == after);
-                place.map_or(tables.jobs.len(), |place| place.saturating_add(1))
+        let jobs = tables.jobs_after(after).take(limit);
+        done(jobs.map(|status| status.job.clone()).collect())
+    }
+
+    fn lease_jobs(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<LeasedJob>, StoreError>> {
+        let mut tables = self.tables();
+        let mut runnable: Vec<_> = tables
+            .jobs
+            .iter_mut()
+            .filter_map(|status| match status.state {
+                JobState::Waiting { until } if until <= now => Some((until, status)),
+                JobState::Waiting { .. } | JobState::Done { .. } | JobState::Parked { .. } => None,
+            })
+            .collect();
+        runnable.sort_by_key(|(until, _)| *until);
+        let leased = runnable.into_iter().take(limit).map(|(_, status)| {
+            status.leases += 1;
+            status.state = JobState::Waiting { until };
+            LeasedJob {
+                job: status.job.clone(),
+                lease: status.leases,
             }
-        };
-        done(tables.jobs.iter().skip(from).take(limit).cloned().collect())
+        });
+        done(leased.collect())
+    }
+
+    fn extend_lease(
+        &self,
+        id: JobId,
+        lease: u32,
+        until: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        done(match self.tables().leased(id, lease) {
+            Some(status) => {
+                status.state = JobState::Waiting { until };
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn finish_job(
+        &self,
+        id: JobId,
+        lease: u32,
+        result: JobResult,
+        now: DateTime<Utc>,
+    ) -> PortFuture<'_, Result<bool, StoreError>> {
+        done(match self.tables().leased(id, lease) {
+            Some(status) => {
+                (status.state, status.note) = match result {
+                    JobResult::Done { note } => (JobState::Done { done_at: now }, note),
+                    JobResult::Again { at, because } => (JobState::Waiting { until: at }, because),
+                    JobResult::Parked { because } => (JobState::Parked { parked_at: now }, because),
+                };
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn job(&self, id: JobId) -> PortFuture<'_, Result<Option<JobStatus>, StoreError>> {
+        let tables = self.tables();
+        done(tables.jobs.iter().find(|status| status.job.id == id).cloned())
+    }
+
+    fn parked_jobs(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> PortFuture<'_, Result<Vec<JobStatus>, StoreError>> {
+        let tables = self.tables();
+        let is_parked = |status: &&JobStatus| matches!(status.state, JobState::Parked { .. });
+        let parked = tables.jobs_after(after).filter(is_parked);
+        done(parked.take(limit).cloned().collect())
+    }
+
+    fn unpark_job(&self, id: JobId, now: DateTime<Utc>) -> PortFuture<'_, Result<bool, StoreError>> {
+        let mut tables = self.tables();
+        let found = tables.jobs.iter_mut().find(|status| status.job.id == id);
+        let parked = found.filter(|status| matches!(status.state, JobState::Parked { .. }));
+        done(match parked {
+            Some(status) => {
+                status.state = JobState::Waiting { until: now };
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn prune_jobs(&self, before: DateTime<Utc>) -> PortFuture<'_, Result<u64, StoreError>> {
+        let mut tables = self.tables();
+        let kept = tables.jobs.len();
+        tables
+            .jobs
+            .retain(|status| !matches!(status.state, JobState::Done { done_at } if done_at < before));
+        done((kept - tables.jobs.len()) as u64)
     }
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod commits;
 pub mod concessions;
 pub mod limits;
+pub mod outbox;
 pub mod plans;
 pub mod reads;
 pub mod refusals;
@@ -103,6 +104,14 @@ macro_rules! for_each_case {
                 the_credit_ledger_is_kept_in_order,
                 credit_notes_are_found_by_their_invoice,
                 invoices_are_numbered_without_a_gap,
+            }
+            outbox {
+                a_job_is_taken_by_one_worker_at_a_time,
+                a_lease_that_is_over_is_lost,
+                a_lease_is_extended,
+                a_job_is_finished_in_one_of_three_ways,
+                parked_jobs_are_listed_and_let_go,
+                jobs_that_were_performed_are_removed,
             }
         }
     };

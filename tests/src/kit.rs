@@ -13,12 +13,13 @@ use billing_core::id::{
 };
 use billing_core::invoice::Invoice;
 use billing_core::money::{Currency, Money, Rounding};
+use billing_core::outbox::Job;
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{
     Activation, BillingTiming, MeterTerms, Plan, ProrationRule, TenantProfile, Trial, TrialEnd,
 };
 use billing_core::ports::CouponState;
-use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store, StoreError};
+use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Store, StoreError};
 use billing_core::retry::{DeclineClass, RetryPolicy};
 use billing_core::subscription::{
     self, Command, Context, Create, CreateFacts, Decision, Facts, Rejection, Subscription, UnusedOnCancel,

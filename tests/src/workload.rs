@@ -9,8 +9,9 @@ use std::path::Path;
 
 use billing_core::audit::{ChainHead, verify};
 use billing_core::id::{SubscriptionId, TenantId};
+use billing_core::outbox::Job;
 use billing_core::plan::Plan;
-use billing_core::ports::{Commit, CommitRefusal, Job, Store, StoreError};
+use billing_core::ports::{Commit, CommitRefusal, Store, StoreError};
 use billing_core::subscription::{self, Command, Create, CreateFacts, Decision, Subscription};
 use billing_core::usage::{UsageEvent, UsageOutcome, UsageQuery};
 use chrono::{DateTime, TimeDelta, Utc};

@@ -29,6 +29,7 @@ fn every_case_is_listed() {
         ("commits", include_str!("../src/contract/commits.rs")),
         ("concessions", include_str!("../src/contract/concessions.rs")),
         ("limits", include_str!("../src/contract/limits.rs")),
+        ("outbox", include_str!("../src/contract/outbox.rs")),
         ("plans", include_str!("../src/contract/plans.rs")),
         ("reads", include_str!("../src/contract/reads.rs")),
         ("refusals", include_str!("../src/contract/refusals.rs")),

@@ -4,9 +4,10 @@ use billing_core::audit::Actor;
 use billing_core::calendar::MonthEnd;
 use billing_core::id::{InvoiceId, JobId, PaymentMethodId, SubscriptionId, TenantId};
 use billing_core::invoice::Invoice;
+use billing_core::outbox::Job;
 use billing_core::payment::PaymentOutcome;
 use billing_core::plan::{Plan, TenantProfile};
-use billing_core::ports::{Commit, Job, Store as _};
+use billing_core::ports::{Commit, Store as _};
 use billing_core::subscription::{
     Command, Context, Create, CreateFacts, Decision, Facts, Subscription, create, decide,
 };

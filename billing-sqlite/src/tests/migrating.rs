@@ -18,7 +18,9 @@ use crate::SqliteStore;
 fn downgrade(path: &Path, schema: u32) {
     let connection = Connection::open(path).unwrap();
     let mut sql = String::from(
-        "DROP TABLE usage_keys; CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key);",
+        "DROP INDEX jobs_run; DROP INDEX jobs_parked; ALTER TABLE jobs DROP COLUMN run_at; \
+         ALTER TABLE jobs DROP COLUMN leases; ALTER TABLE jobs DROP COLUMN ended_at; \
+         ALTER TABLE jobs DROP COLUMN is_parked; ALTER TABLE jobs DROP COLUMN note; DROP TABLE usage_keys; CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key);",
     );
     if schema < 3 {
         sql += "DROP TABLE usage_windows; DROP TABLE usage_counters;";
@@ -137,10 +139,13 @@ fn a_file_of_an_older_schema_keeps_its_keys() {
         let store = SqliteStore::open(&path).unwrap();
         record(&store, vec![event("any", 5, 0), event(ordered, 6, 1)]);
         drop(store);
-        downgrade(&path, 5);
         if was_killed {
-            let v6 = include_str!("../../migrations/V6__usage_keys.sql");
-            Connection::open(&path).unwrap().execute_batch(v6).unwrap();
+            // Between the migration and the moving of the keys.
+            let sql = "DELETE FROM usage_keys; \
+                 CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key);";
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        } else {
+            downgrade(&path, 5);
         }
 
         let store = SqliteStore::open(&path).unwrap();

@@ -2,7 +2,7 @@
 
 use super::kit::store;
 use crate::reader::Reader;
-use crate::{audit, counters, invoices, keys, outbox, plans, subscriptions, usage, windows};
+use crate::{audit, commands, counters, invoices, keys, outbox, plans, subscriptions, usage, windows};
 
 #[track_caller]
 fn check(sql: &str, expected: &[&str]) {
@@ -56,7 +56,11 @@ fn every_read_uses_an_index_and_none_sorts() {
         &["SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (id=?)"],
     );
     check(
-        outbox::COMMAND,
+        outbox::RUNNABLE,
+        &["SEARCH jobs USING COVERING INDEX jobs_run (run_at<?)"],
+    );
+    check(
+        commands::COMMAND,
         &["SEARCH commands USING INDEX sqlite_autoindex_commands_1 (tenant_id=? AND key=?)"],
     );
     for in_time in [usage::IN_TIME, usage::IN_TIME_WITH_PROPERTIES] {

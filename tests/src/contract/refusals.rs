@@ -4,7 +4,8 @@ use billing_core::audit::AuditEntry;
 use billing_core::calendar::Period;
 use billing_core::id::InvoiceId;
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceStatus};
-use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Job, Store};
+use billing_core::outbox::Job;
+use billing_core::ports::{CommandRecord, Commit, CommitRefusal, Store};
 use billing_core::subscription::{
     Command, Create, Effect, InvoiceClosed, Status, Subscription, TrialGrant, When,
 };

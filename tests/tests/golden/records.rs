@@ -3,7 +3,7 @@
 use billing_core::audit::{Actor, AuditAction, AuditEntry, ChainHead, Digest};
 use billing_core::id::{ActorName, JobId};
 use billing_core::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineCell, LineKind, LineRef};
-use billing_core::ports::Job;
+use billing_core::outbox::Job;
 use billing_core::subscription::Effect;
 use billing_core::usage::{UsageEvent, UsageField, UsageOutcome, UsageRefusal};
 use billing_tests::kit::{decimal, event, key, meter, plan_id, start, tenant, usd};
