@@ -15,6 +15,7 @@ mod transport;
 mod breaker;
 mod service;
 
+mod instant;
 mod units;
 mod decline;
 pub mod webhook;

@@ -71,7 +71,7 @@ struct Charge {
     status: String,
     #[serde(default)]
     processor_response: Option<ProcessorResponse>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::instant::lenient")]
     created_datetime: Option<chrono::DateTime<chrono::Utc>>,
 }
 

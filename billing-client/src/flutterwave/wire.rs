@@ -109,7 +109,7 @@ pub(super) struct Transaction {
     pub(super) status: String,
     #[serde(default)]
     processor_response: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::instant::lenient")]
     pub(super) created_at: Option<DateTime<Utc>>,
     #[serde(default)]
     meta: Option<Box<RawValue>>,

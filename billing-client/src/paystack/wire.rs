@@ -114,9 +114,9 @@ pub(super) struct Transaction {
     gateway_response: Option<String>,
     #[serde(default)]
     message: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::instant::lenient")]
     paid_at: Option<DateTime<Utc>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::instant::lenient")]
     transaction_date: Option<DateTime<Utc>>,
     /// With a challenge: where the customer has to confirm.
     #[serde(default)]

@@ -321,6 +321,29 @@ async fn francs_come_back_as_they_went() {
 }
 
 #[tokio::test]
+async fn a_date_of_another_form_does_not_make_a_payment_unknown() {
+    for date in ["\"27 May 2020\"", "null", "1590579903"] {
+        let answer = shape("paystack_charge_success").replace("\"2020-05-27T11:45:03.000Z\"", date);
+        let (_server, gateway) = paystack(vec![Step::Json(200, answer)]).await;
+        let Ok(ChargeOutcome::Settled(settlement)) = gateway.charge(&request()).await else {
+            panic!("{date}")
+        };
+        assert_eq!(
+            settlement.settled_at(),
+            at("2026-01-31T10:00:00Z"),
+            "when it was seen"
+        );
+    }
+    // Nor is it settled in the future.
+    let answer = shape("paystack_charge_success").replace("2020-05-27", "2030-05-27");
+    let (_server, gateway) = paystack(vec![Step::Json(200, answer)]).await;
+    let Ok(ChargeOutcome::Settled(settlement)) = gateway.charge(&request()).await else {
+        panic!("not settled")
+    };
+    assert_eq!(settlement.settled_at(), at("2026-01-31T10:00:00Z"));
+}
+
+#[tokio::test]
 async fn a_checkout_gives_its_page() {
     let (server, gateway) = paystack(vec![ok("paystack_initialize")]).await;
     let mut request = checkout();

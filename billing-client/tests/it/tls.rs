@@ -74,7 +74,11 @@ async fn a_certificate_that_the_configuration_vouches_for_is_taken_for_its_host(
 #[tokio::test]
 async fn a_server_that_speaks_no_tls_is_refused() {
     let server = Server::new([Step::Json(200, settled())]).await;
-    let gateway = PaymentClient::new(&https(&server, "localhost"), clock()).unwrap();
+    let mut settings = https(&server, "localhost");
+    // The server waits for a request in plain text, and would wait for ever.
+    settings.connect_timeout = std::time::Duration::from_millis(500);
+    settings.backoff.retries_max = 0;
+    let gateway = PaymentClient::new(&settings, clock()).unwrap();
     assert!(matches!(
         gateway.charge(&charge()).await,
         Err(GatewayError::Unreachable { .. })
