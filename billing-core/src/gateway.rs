@@ -15,7 +15,9 @@ use core::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::error::GatewayError;
-pub use self::method::{MethodCheck, MethodKind, MethodToken, MethodsQuery, StoredMethod, UsableMethod};
+pub use self::method::{
+    MethodCheck, MethodKind, MethodToken, MethodsQuery, PaymentMethodVault, StoredMethod, UsableMethod,
+};
 pub use self::outcome::{
     ChargeOutcome, Mismatch, RefundOutcome, RefundVerification, Settlement, UnknownReason, Verification,
 };

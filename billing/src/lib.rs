@@ -13,6 +13,7 @@ mod quotes;
 mod reads;
 mod request;
 mod sweep;
+mod worker;
 
 pub use billing_core as core;
 pub use billing_core::ports::{Clock, PlanStored, Store, StoreError};
@@ -27,3 +28,4 @@ pub use memory::MemoryStore;
 pub use quotes::{Quotable, Quote, QuoteInput, QuoteInputs};
 pub use request::{NewSubscription, Receipt, Request};
 pub use sweep::{SweepFailure, SweepOptions, SweepPage, SweepReport, SweepStep};
+pub use worker::{WorkReport, WorkStep, Worker, WorkerOptions};

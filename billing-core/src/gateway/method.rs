@@ -1,7 +1,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::id::{CodeError, TenantId};
+use crate::id::{CodeError, PaymentMethodId, TenantId};
+use crate::ports::{PortFuture, StoreError};
 use crate::validate::{Country, Email};
 
 /// The longest token that a provider is known to give has 64 bytes.
@@ -73,6 +74,20 @@ pub struct StoredMethod {
     pub email: Email,
     /// Where it was issued, if known.
     pub country: Option<Country>,
+}
+
+/// Where the payment methods are kept: the only place that knows a token by the id that a subscription has.
+pub trait PaymentMethodVault: Send + Sync + fmt::Debug {
+    /// A tenant's payment method; none when there is none of that id, or it is another tenant's.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn find(
+        &self,
+        tenant_id: TenantId,
+        id: PaymentMethodId,
+    ) -> PortFuture<'_, Result<Option<StoredMethod>, StoreError>>;
 }
 
 /// Whose payment methods.
