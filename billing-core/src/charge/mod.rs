@@ -116,7 +116,7 @@ impl ChargeModel {
         match self {
             Self::Flat { .. } | Self::PerUnit { .. } | Self::Volume(_) | Self::Package(_) => 1,
             Self::Graduated(graduated) => graduated.tiers.len(),
-            Self::Percentage(_) => 3,
+            Self::Percentage(percentage) => percentage.terms(),
             Self::GraduatedPercentage(graduated) => graduated.tiers.len(),
             Self::Matrix(matrix) => matrix.rows.len(),
         }

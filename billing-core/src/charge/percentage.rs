@@ -1,8 +1,8 @@
-use alloc::format;
-use alloc::string::String;
+use alloc::vec::Vec;
 
 use rust_decimal::Decimal;
 
+use super::tally::TERMS_MAX;
 use super::{Needs, RatingError, Tally, Used, check_decimal, check_range};
 use crate::money::Exact;
 use crate::validate::Faults;
@@ -128,6 +128,11 @@ impl Percentage {
         self.event_minimum.is_some() || self.event_maximum.is_some()
     }
 
+    /// About how many terms it makes: one of each event if those are held within bounds, and their number is not known.
+    pub(super) const fn terms(&self) -> usize {
+        if self.holds_events() { TERMS_MAX } else { 3 }
+    }
+
     pub(super) fn check(&self, faults: &mut Faults) {
         check_decimal(faults, "percent", self.percent);
         check_decimal(faults, "fixed_fee", self.fixed_fee);
@@ -159,9 +164,15 @@ impl Percentage {
             Needs::Events | Needs::Cells => self.draw_by_event(used.single_events()?, used, allowance, tally),
         };
         if self.holds_events() {
-            let terms = EventTerms::new(self);
-            for event in self.events(used.single_events()?, allowance) {
-                terms.charge(&event, tally);
+            let (terms, events) = (EventTerms::new(self), used.single_events()?);
+            if allowance.is_zero() {
+                for quantity in self.not_free(events) {
+                    terms.charge(&Exact::from(*quantity), &Exact::ZERO, tally);
+                }
+            } else {
+                for event in self.events(events, allowance).filter(|event| !event.covered) {
+                    terms.charge(&event.quantity, &event.included, tally);
+                }
             }
         } else {
             if !self.percent.is_zero() {
@@ -181,11 +192,16 @@ impl Percentage {
         Ok(())
     }
 
-    /// The events that are not free, in their order, with what of the allowance each draws.
-    fn events(&self, events: &[Decimal], allowance: Decimal) -> impl Iterator<Item = Event> {
+    /// The events that are not free, in their order.
+    fn not_free<'a>(&self, events: &'a [Decimal]) -> &'a [Decimal] {
         let free = usize::try_from(self.free_events).unwrap_or(usize::MAX);
+        events.get(free..).unwrap_or_default()
+    }
+
+    /// The same with what of the allowance each draws.
+    fn events(&self, events: &[Decimal], allowance: Decimal) -> impl Iterator<Item = Event> {
         let mut left = Exact::from(allowance);
-        events.iter().skip(free).map(move |quantity| {
+        self.not_free(events).iter().map(move |quantity| {
             let quantity = Exact::from(*quantity);
             if left.is_zero() {
                 return Event {
@@ -274,39 +290,41 @@ struct EventTerms {
     minimum: Option<Exact>,
     maximum: Option<Exact>,
     /// `2.9% of `
-    before: String,
+    before: Vec<u8>,
     /// ` + 0.3`
-    after: String,
+    after: Vec<u8>,
 }
 
 impl EventTerms {
     fn new(percentage: &Percentage) -> Self {
         let fixed_fee = Exact::from(percentage.fixed_fee);
+        let mut before = Vec::new();
+        Exact::from(percentage.percent).write_to(&mut before);
+        before.extend_from_slice(b"% of ");
+        let mut after = Vec::new();
+        if !fixed_fee.is_zero() {
+            after.extend_from_slice(b" + ");
+            fixed_fee.write_to(&mut after);
+        }
         Self {
             percent: percentage.percent,
             fixed_fee,
             minimum: percentage.event_minimum.map(Exact::from),
             maximum: percentage.event_maximum.map(Exact::from),
-            before: format!("{}% of ", Exact::from(percentage.percent)),
-            after: if fixed_fee.is_zero() {
-                String::new()
-            } else {
-                format!(" + {fixed_fee}")
-            },
+            before,
+            after,
         }
     }
 
     /// Adds one event: `2.9% of 100 + 0.3`, or `1 minimum (2.9% of 10 + 0.3)`.
-    fn charge(&self, event: &Event, tally: &mut Tally) {
-        if event.covered {
-            return;
-        }
-        let mut asked = if event.included.is_zero() {
-            tally.percentage(self.percent, &event.quantity)
+    fn charge(&self, quantity: &Exact, included: &Exact, tally: &mut Tally) {
+        let mut asked = Exact::ZERO;
+        if included.is_zero() {
+            tally.set_percentage(&mut asked, self.percent, quantity);
         } else {
-            let rest = tally.without(&event.quantity, &event.included);
-            tally.percentage(self.percent, &rest)
-        };
+            let rest = tally.without(quantity, included);
+            tally.set_percentage(&mut asked, self.percent, &rest);
+        }
         tally.increase(&mut asked, &self.fixed_fee);
         let (amount, held) = match (&self.minimum, &self.maximum) {
             (_, Some(maximum)) if asked > *maximum => (maximum, " maximum ("),
@@ -318,13 +336,13 @@ impl EventTerms {
                 tally.number(amount);
                 tally.say(held);
             }
-            tally.say(&self.before);
-            if event.included.is_zero() {
-                tally.number(&event.quantity);
+            tally.copy(&self.before);
+            if included.is_zero() {
+                tally.number(quantity);
             } else {
-                tally.less(&event.quantity, &event.included);
+                tally.less(quantity, included);
             }
-            tally.say(&self.after);
+            tally.copy(&self.after);
             if !held.is_empty() {
                 tally.say(")");
             }

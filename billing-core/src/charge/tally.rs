@@ -36,7 +36,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// An empty one with room for so many terms.
     pub(crate) fn new(currency: Currency, terms: usize) -> Self {
-        let room = terms.min(TERMS_MAX).saturating_mul(16).saturating_add(64);
+        let room = terms.min(TERMS_MAX).saturating_mul(24).saturating_add(64);
         Self {
             currency,
             overage: Exact::ZERO,
@@ -132,7 +132,8 @@ impl Tally {
 
     /// Adds a percentage of `quantity`: `2.9% of 100`.
     pub(super) fn percent(&mut self, percent: Decimal, quantity: &Exact) {
-        let amount = self.percentage(percent, quantity);
+        let mut amount = Exact::ZERO;
+        self.set_percentage(&mut amount, percent, quantity);
         self.is_uniform = false;
         self.term(&amount, |tally| {
             tally.number(&percent.into());
@@ -141,11 +142,10 @@ impl Tally {
         });
     }
 
-    /// What a percentage of `quantity` is.
-    pub(super) fn percentage(&mut self, percent: Decimal, quantity: &Exact) -> Exact {
-        let mut amount = Exact::ZERO;
-        self.overflows |= !amount.set_product(quantity, percent);
-        amount.hundredth()
+    /// Lets `part` be a percentage of `quantity`.
+    #[inline]
+    pub(super) fn set_percentage(&mut self, part: &mut Exact, percent: Decimal, quantity: &Exact) {
+        self.overflows |= !part.set_percentage(quantity, percent);
     }
 
     /// Adds a fee that is due once: `2 flat`. A fee of zero is no term.
@@ -184,6 +184,11 @@ impl Tally {
     #[inline]
     pub(super) fn say(&mut self, words: &str) {
         self.text.extend_from_slice(words.as_bytes());
+    }
+
+    /// Notes words that stand in a buffer.
+    pub(super) fn copy(&mut self, words: &[u8]) {
+        self.text.extend_from_slice(words);
     }
 
     /// Notes a number as its `Display` does.

@@ -158,6 +158,17 @@ impl Exact {
         self.set_wide_product(number, by)
     }
 
+    /// Becomes `percent` of `number`; whether that fits. If not, nothing has changed.
+    #[must_use]
+    #[inline]
+    pub(crate) fn set_percentage(&mut self, number: &Self, percent: Decimal) -> bool {
+        let fits = self.set_product(number, percent);
+        if fits {
+            self.scale = self.scale.saturating_add(2);
+        }
+        fits
+    }
+
     /// How many parts of `size` it takes to hold this: the quotient, and one more when something is left.
     ///
     /// `None` when `size` is not above zero, or when the two at one scale need more than 256 bits.
