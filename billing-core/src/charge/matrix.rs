@@ -266,6 +266,8 @@ fn check_text(faults: &mut Faults, path: impl core::fmt::Display, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString as _;
+
     use super::super::ChargeModel;
     use super::super::kit::*;
     use super::*;
@@ -290,6 +292,36 @@ mod tests {
             .iter()
             .map(|(values, quantity)| (row(values, "0").values, decimal(quantity)))
             .collect()
+    }
+
+    /// Of many more cells than are near, and in an order that is never the next.
+    #[test]
+    fn rows_in_any_order_find_their_cells() {
+        let names: Vec<_> = (10..40).map(|number| format!("r{number}")).collect();
+        let rows: Vec<_> = names.iter().rev().map(|name| row(&[name], "1")).collect();
+        let model = |rows| {
+            ChargeModel::Matrix(Matrix {
+                by: ["region".into()].into(),
+                rows,
+                otherwise: None,
+            })
+        };
+        let used = names.iter().zip(1_u32..);
+        let used: BTreeMap<_, _> = used
+            .map(|(name, quantity)| (Vec::from([name.clone()]), quantity.into()))
+            .collect();
+        let all = rated(&model(rows.clone()), &Used::Cells(&used), "0").unwrap();
+        assert_eq!(all.exact, Exact::from(decimal("465")));
+        assert!(
+            all.explanation.starts_with("r39: 30 x 1 + r38: 29 x 1 + "),
+            "{}",
+            all.explanation
+        );
+        let missing = rated(&model(rows[1..].to_vec()), &Used::Cells(&used), "0");
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "no price for 30 used with region `r39`"
+        );
     }
 
     #[test]

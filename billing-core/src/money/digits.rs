@@ -103,6 +103,7 @@ mod tests {
     fn all_halves_are_split_without_a_fault() {
         let read = |number| {
             let bytes = eight_digits(number).to_le_bytes();
+            assert!(bytes.iter().all(|digit| *digit < 10), "{number}: {bytes:?}");
             bytes.iter().fold(0, |sum, digit| sum * 10 + u64::from(*digit))
         };
         for number in 0..10_000 {
