@@ -1,9 +1,10 @@
 //! The keys of usage events: a key of a tenant stands for one event, for good.
 //!
 //! What it costs to record an event is the pages that it touches, since each of them is written; with the keys that
-//! callers draw at random, most of those were pages of the index over keys (measured: 7,000 of 9,000 pages for 10,000
-//! events after the first 300,000). So the table of keys is narrow, one number for a key and where its event is, and a
-//! request's keys are looked up and written in the order of those numbers, which touches a page once.
+//! callers draw at random, most of those were pages of the index over tenant and key. So the table of keys is narrow, one
+//! number for a key and where its event is, and a request's keys are looked up and written in the order of those numbers,
+//! which touches a page once (measured by hand on a busy machine, 300,000 events of 1,000 tenants, 10,000 a request: 39,000
+//! events a second instead of 27,000).
 //!
 //! The number, the *place*, is 64 bits of a hash of tenant and key. Of a key that is a UUID of version 7 it begins with
 //! the 48 bits of its time, so that keys that come in the order of time are written at the end of the table, those of all

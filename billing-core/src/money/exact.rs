@@ -17,8 +17,7 @@ pub struct Exact {
     scale: u32,
 }
 
-/// What is computed with 64 bits for as long as they hold it, since nearly all that is charged for does fit there and
-/// is done some five times as fast.
+/// What is computed with 64 bits for as long as they hold it: nearly all that is charged for fits there.
 #[derive(Clone, Copy, Debug)]
 enum Mantissa {
     /// Whatever 64 bits hold, but for what was made by computing with more of them.
@@ -292,8 +291,7 @@ impl Exact {
         }
     }
 
-    /// What is left for numbers of more than 64 bits. With 128 bits it is some three times as slow, with 256 some
-    /// thirty times.
+    /// What is left for numbers of more than 64 bits: 128 are tried before 256, with which all is slower again.
     #[inline(never)]
     fn set_wide(
         &mut self,
