@@ -18,7 +18,7 @@ use crate::plan::{LimitReset, MeterTerms, Plan};
 use crate::subscription::{Standing, State, Subscription};
 use crate::usage::{UsageEvent, UsageOutcome, UsageOverflow, UsageRefusal, add_quantities};
 
-pub use self::rollover::{window_before, with_rollover};
+pub use self::rollover::{less_rolled_over, window_after, window_before, with_rollover};
 
 /// Which counter: that of a tenant's meter over one window.
 #[derive(Clone, Debug, Eq, PartialEq)]

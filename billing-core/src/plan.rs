@@ -43,9 +43,9 @@ pub struct Plan {
     pub name: String,
     /// The recurring price of one interval; its currency is the plan's. Zero for free or usage-only plans.
     pub price: Money,
-    /// What is due at least for a whole period, its recurring prices and its usage together, before discounts and tax: what is
-    /// missing when the period is over is charged on top. Of a part of a period it is a part, by time. It does not depend on
-    /// the quantity of the subscription, and is for plans with meters, since without usage it is a price.
+    /// What the usage of all meters together comes to at least in a whole period, before discounts and tax: what is missing when
+    /// the period is over is charged on top. Recurring prices are due beside it. Of a part of a period it is a part, by time.
+    /// It does not depend on the quantity of the subscription, and is for plans with meters.
     #[cfg_attr(feature = "serde", serde(default))]
     pub minimum_commitment: Option<Money>,
     /// How often the recurring price is due.
@@ -513,7 +513,7 @@ impl Plan {
             faults.push(
                 "minimum_commitment",
                 "no_meters",
-                "expected a plan with meters; without usage the minimum is the price",
+                "expected a plan with meters, whose usage it is a minimum of",
             );
         }
     }

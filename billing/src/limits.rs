@@ -80,12 +80,15 @@ impl Metered {
     fn place(&self, meter: &MeterCode, at: DateTime<Utc>) -> Option<Placed<'_>> {
         let (terms, interval) = (self.plan.meters.get(meter)?, self.plan.interval);
         let window = limit::window(&self.subscription, interval, terms.reset, at).ok()?;
-        let rolls = terms.rollover_max.is_some();
-        let before = rolls.then(|| limit::window_before(&self.subscription, interval, terms, window));
+        let around = |window_of: fn(&Subscription, _, &MeterTerms, _) -> _| -> Option<Period> {
+            terms.rollover_max?;
+            window_of(&self.subscription, interval, terms, window)
+        };
         Some(Placed {
             terms: Cow::Borrowed(terms),
             window,
-            before: before.flatten(),
+            before: around(limit::window_before),
+            after: around(limit::window_after),
             subscription_id: self.subscription.id,
         })
     }
@@ -97,16 +100,23 @@ struct Placed<'a> {
     window: Period,
     /// The window whose rest adds to the limit, if one does.
     before: Option<Period>,
+    /// The window whose limit the rest of this one adds to, if there is one.
+    after: Option<Period>,
     subscription_id: SubscriptionId,
 }
 
 impl Placed<'_> {
     /// The counter of the window.
     fn key(&self, tenant_id: TenantId, meter: &MeterCode) -> CounterKey {
+        self.key_of(self.window, tenant_id, meter)
+    }
+
+    /// The counter of another window of the meter.
+    fn key_of(&self, window: Period, tenant_id: TenantId, meter: &MeterCode) -> CounterKey {
         CounterKey {
             tenant_id,
             meter: meter.clone(),
-            window: self.window,
+            window,
             aggregation: self.terms.aggregation.clone(),
         }
     }
@@ -160,7 +170,8 @@ impl Billing {
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
         let mut placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
-        self.roll_over(&mut placed, tenant_id, meter, now).await?;
+        self.roll_over(&mut placed, tenant_id, meter, Decimal::ZERO, now)
+            .await?;
         let key = placed.key(tenant_id, meter);
         let counter = self.store.counter(&key, now).await?;
         placed.answer(&counter, quantity)
@@ -242,8 +253,19 @@ impl Billing {
                 .collect());
         }
         let mut placed: Vec<_> = placed.into_iter().flatten().collect();
+        // What the batch itself uses of the window before is not left of it either.
+        let mut in_batch: HashMap<(TenantId, &MeterCode, Period), Decimal> = HashMap::new();
+        for (event, placed) in events.iter().zip(&placed) {
+            let used = in_batch
+                .entry((event.tenant_id, &event.meter, placed.window))
+                .or_default();
+            *used = used.saturating_add(placed.terms.aggregation.counted(event.quantity));
+        }
         for (event, placed) in events.iter().zip(&mut placed) {
-            self.roll_over(placed, event.tenant_id, &event.meter, now).await?;
+            let of_window = |window| in_batch.get(&(event.tenant_id, &event.meter, window)).copied();
+            let more = placed.before.and_then(of_window).unwrap_or_default();
+            self.roll_over(placed, event.tenant_id, &event.meter, more, now)
+                .await?;
         }
         let batch = events.iter().zip(&placed).map(|(event, placed)| Consumption {
             event: event.clone(),
@@ -323,7 +345,8 @@ impl Billing {
         let metered = self.metered(tenant_id, meter, now).await?;
         let placed = metered.as_ref().and_then(|metered| metered.place(meter, now));
         let mut placed = placed.ok_or_else(|| not_metered(tenant_id, meter))?;
-        self.roll_over(&mut placed, tenant_id, meter, now).await?;
+        self.roll_over(&mut placed, tenant_id, meter, Decimal::ZERO, now)
+            .await?;
         let aggregation = &placed.terms.aggregation;
         if !aggregation.is_additive() {
             return Err(Error::NotReservable {
@@ -447,26 +470,37 @@ impl Billing {
         Ok(self.store.recount(tenant_id).await?)
     }
 
-    /// Adds to the limit what was left of it in the window before, as far as the plan says so.
+    /// Adds to the limit what is left of it in the window before when `more` is used there too, and takes off what the window after
+    /// has had of it, as far as the plan says so.
     ///
-    /// What is left is what is left now. Usage that comes late for the window before makes it less from then on.
+    /// Both are read before the store checks and records: of two that consume at once in two windows that follow each other, both
+    /// may have the same rest.
     async fn roll_over(
         &self,
         placed: &mut Placed<'_>,
         tenant_id: TenantId,
         meter: &MeterCode,
+        more: Decimal,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let Some(before) = placed.before else {
-            return Ok(());
-        };
-        let key = CounterKey {
-            window: before,
-            ..placed.key(tenant_id, meter)
-        };
-        let counter = self.store.counter(&key, now).await?;
-        if let Cow::Owned(raised) = limit::with_rollover(&placed.terms, &counter).map_err(internal)? {
-            placed.terms = Cow::Owned(raised);
+        let own_limit = placed.terms.hard_limit;
+        if let Some(before) = placed.before {
+            let mut counter = self
+                .store
+                .counter(&placed.key_of(before, tenant_id, meter), now)
+                .await?;
+            counter.used = counter.used.saturating_add(more);
+            if let Cow::Owned(raised) = limit::with_rollover(&placed.terms, &counter).map_err(internal)? {
+                placed.terms = Cow::Owned(raised);
+            }
+        }
+        if let Some(after) = placed.after.filter(|after| after.start <= now) {
+            let counter = self
+                .store
+                .counter(&placed.key_of(after, tenant_id, meter), now)
+                .await?;
+            let terms = placed.terms.clone();
+            placed.terms = limit::less_rolled_over(terms, own_limit, &counter).map_err(internal)?;
         }
         Ok(())
     }

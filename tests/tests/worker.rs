@@ -102,7 +102,9 @@ impl Scene {
     }
 
     fn status(&self, id: SubscriptionId) -> Status {
-        wait(self.billing.subscription(id)).expect("a subscription").status()
+        wait(self.billing.subscription(id))
+            .expect("a subscription")
+            .status()
     }
 
     /// What invoices say was paid is what the provider has.

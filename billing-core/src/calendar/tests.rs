@@ -618,11 +618,13 @@ fn month_length(year: i32, month: u32) -> u32 {
 fn first_instant(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     let shown = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local();
     let near = local.and_utc();
-    // Hours in which the clock could first have shown it; offsets go from -26 to +26 hours at the most.
-    let hour = (-27..=27)
-        .find(|hours| shown(near + TimeDelta::hours(*hours)) >= local)
+    // Quarters of an hour in which the clock could first have shown it, since some zones repeat half an hour; offsets go from
+    // -26 to +26 hours at the most.
+    let quarter = |count: i64| near + TimeDelta::minutes(15 * count);
+    let first = (-27 * 4..=27 * 4)
+        .find(|count| shown(quarter(*count)) >= local)
         .unwrap();
-    let (mut before, mut at) = (near + TimeDelta::hours(hour - 1), near + TimeDelta::hours(hour));
+    let (mut before, mut at) = (quarter(first - 1), quarter(first));
     while at - before > TimeDelta::nanoseconds(1) {
         let middle = before + (at - before) / 2;
         if shown(middle) >= local {

@@ -10,13 +10,13 @@ use super::rejection::Rejection;
 use super::state::{Active, AtPeriodEnd, State, Trialing};
 use super::{Subscription, When};
 use crate::audit::{AuditAction, Details};
-use crate::calendar::Period;
+use crate::calendar::{CalendarError, Period};
 use crate::id::{AddOnCode, PlanId};
 use crate::invoice::{InvoiceKind, InvoiceLine, LineKind, explain};
 use crate::money::Money;
 use crate::plan::{AddOn, AddOnCharge, Plan};
 
-/// The most purchases that wait for an invoice. A line each, it stays well within what the runaway guard allows by default.
+/// The most purchases that wait for an invoice, and fewer where the runaway guard allows fewer lines.
 const PURCHASES_MAX: usize = 100;
 
 /// An add-on that was bought once and is not billed yet, at the price of when it was.
@@ -37,6 +37,15 @@ pub struct Purchase {
     pub plan_id: PlanId,
     /// When.
     pub bought_at: DateTime<Utc>,
+}
+
+impl Purchase {
+    /// When it was bought, as a line has it: a purchase has an instant, a line a period, so it is the shortest that there is.
+    pub(super) fn period(&self) -> Result<Period, CalendarError> {
+        let instant = TimeDelta::microseconds(1);
+        let end = self.bought_at.checked_add_signed(instant);
+        Period::new(self.bought_at, end.unwrap_or(self.bought_at))
+    }
 }
 
 /// The add-on of this code that `plan` sells so.
@@ -66,17 +75,17 @@ pub(super) fn change(
 ) -> Result<State, Rejection> {
     unhindered(draft, current)?;
     let held = current.add_ons.get(add_on).copied().unwrap_or(0);
-    // What is held may be given up, whatever the plan sells.
-    if held == 0 || quantity > 0 {
-        let sold = sold(draft.facts.plan, add_on, AddOnCharge::Recurring)?;
-        // What could never be billed is refused now, and not when the period is over.
-        sold.price.checked_mul(quantity)?;
-    }
     if quantity == held {
         return Err(Rejection::SameAddOn {
             add_on: add_on.clone(),
             quantity,
         });
+    }
+    // What is held may be given up, whatever the plan sells.
+    if quantity > 0 {
+        let sold = sold(draft.facts.plan, add_on, AddOnCharge::Recurring)?;
+        // What could never be billed is refused now, and not when the period is over.
+        sold.price.checked_mul(quantity)?;
     }
     let default = match &current.state {
         State::Active(_) if quantity < held => When::AtPeriodEnd,
@@ -143,8 +152,11 @@ impl Draft<'_> {
     pub(super) fn buy(&mut self, add_on: &AddOnCode, quantity: u32) -> Result<(), Rejection> {
         let price = sold(self.plan, add_on, AddOnCharge::Once)?.price;
         let amount = price.checked_mul(quantity)?;
-        if self.next.purchases.len() >= PURCHASES_MAX {
-            return Err(Rejection::TooManyPurchases { max: PURCHASES_MAX });
+        // Half of the lines of a day, so that they cannot park a renewal.
+        let lines = self.plan.invoice_lines_per_day_max.div_ceil(2);
+        let max = PURCHASES_MAX.min(usize::try_from(lines).unwrap_or(PURCHASES_MAX));
+        if self.next.purchases.len() >= max {
+            return Err(Rejection::TooManyPurchases { max });
         }
         self.next.purchases.push(Purchase {
             add_on: add_on.clone(),
@@ -204,18 +216,14 @@ impl Draft<'_> {
     /// Adds a line for everything that was bought since the last invoice.
     pub(super) fn bill_purchases(&mut self, lines: &mut Vec<InvoiceLine>) -> Result<(), Rejection> {
         for purchase in core::mem::take(&mut self.next.purchases) {
+            let period = purchase.period()?;
             let Purchase {
                 add_on,
                 quantity,
                 price,
                 plan_id,
-                bought_at,
+                bought_at: _,
             } = purchase;
-            // A purchase has an instant, a line a period.
-            let period = Period::new(
-                bought_at,
-                bought_at.checked_add_signed(INSTANT).unwrap_or(bought_at),
-            )?;
             let amount = price.checked_mul(quantity)?;
             lines.push(InvoiceLine {
                 plan_id,
@@ -229,6 +237,3 @@ impl Draft<'_> {
         Ok(())
     }
 }
-
-/// The shortest period that there is.
-const INSTANT: TimeDelta = TimeDelta::microseconds(1);

@@ -120,13 +120,12 @@ fn end_now(
     let mut lines = draft.withdraw(current.state.collection())?;
     let usage_from = current.usage.from;
     let mut credits = Vec::new();
+    if current.state.never_was_paid() {
+        draft.next.purchases.clear();
+        lines.retain(|line| line.kind != LineKind::AddOn);
+    }
     match &current.state {
-        // Nothing was delivered, so nothing is owed.
-        State::Pending(_) | State::Trial(_) => {
-            draft.next.purchases.clear();
-            lines.clear();
-        }
-        State::Canceled(_) => {}
+        State::Pending(_) | State::Trial(_) | State::Canceled(_) => {}
         State::Active(active) => {
             lines.extend(draft.closing_lines(plan, Some(&active.term), now)?);
             draft.proration_credits(plan, &active.term.debits, &mut credits)?;
@@ -141,7 +140,7 @@ fn end_now(
                 expired_credits(draft, held, &mut credits)?;
             }
             Suspension::Operator { held, .. } => match held {
-                Held::Trial(_) => draft.next.purchases.clear(),
+                Held::Trial(_) => {}
                 Held::Expired(expired) => {
                     lines.extend(draft.usage_lines(plan, None, now)?);
                     expired_credits(draft, expired, &mut credits)?;
@@ -213,9 +212,10 @@ pub(super) fn retention_over(
             ..
         })
     );
-    if held_trial {
+    if current.state.never_was_paid() {
         draft.next.purchases.clear();
-    } else {
+    }
+    if !held_trial {
         lines.extend(draft.usage_lines(plan, None, due)?);
     }
     draft.record(
@@ -241,7 +241,10 @@ pub(super) fn close_out(
         (Ok(period), _) => period,
         (Err(_), Some(first)) => first.period,
         // Without a line or any time since the last billing there is nothing to date the invoice by; credit stays.
-        (Err(_), None) => return Ok(None),
+        (Err(_), None) => match draft.next.purchases.first() {
+            Some(purchase) => purchase.period()?,
+            None => return Ok(None),
+        },
     };
     Ok(draft
         .open_invoice(InvoiceKind::Closing, period, until, lines)?

@@ -15,7 +15,6 @@ use crate::audit::{AuditAction, Details};
 use crate::calendar::Period;
 use crate::id::{AddOnCode, PlanId};
 use crate::invoice::{InvoiceKind, InvoiceLine};
-use crate::money::Money;
 use crate::payment::{Collection, Debit};
 use crate::plan::{AddOnCharge, Plan, ProrationRule, TenantProfile};
 
@@ -70,7 +69,7 @@ pub(super) fn change(
             | State::Canceled(_),
             _,
         ) => {
-            draft.change_plan_to(target);
+            draft.change_plan_to(target, draft.now());
             current.state.clone()
         }
     })
@@ -168,19 +167,19 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
     draft.proration_credits(plan, &term.debits, &mut lines)?;
     let credited = lines.len() > owed;
     let same_interval = target.interval == plan.interval;
-    draft.change_plan_to(target);
+    draft.change_plan_to(target, now);
     let period = if same_interval {
         term.period
     } else {
         draft.anchor_at(now);
         draft.next_period()?
     };
+    // What was bought until now and what is bought from now on are counted alike, so that nothing is paid for twice.
+    let rule = match (term.rule(plan), target.proration) {
+        (_, ProrationRule::None) => ProrationRule::None,
+        (ProrationRule::None, rule) | (rule, _) => rule,
+    };
     let charges = if same_interval {
-        // What was bought until now and what is bought from now on are counted alike, so that nothing is paid for twice.
-        let rule = match (plan.proration, target.proration) {
-            (_, ProrationRule::None) => ProrationRule::None,
-            (ProrationRule::None, rule) | (rule, _) => rule,
-        };
         draft.proration_charges(target, term.priced_by(rule), rule, Part::All)?
     } else {
         draft.advance_lines(period)?
@@ -200,6 +199,7 @@ fn changed_now<'a>(draft: &mut Draft<'a>, active: &Active, target: &'a Plan) -> 
         term: Term {
             plan_since: now,
             rest_of: term.rest_of.filter(|_| same_interval),
+            counted_by: Some(rule).filter(|rule| same_interval && *rule != target.proration),
             ..Term::of(period, debits)
         },
         collection,
@@ -240,7 +240,6 @@ pub(super) fn exchange(
     put_in_force: impl FnOnce(&mut Draft<'_>),
 ) -> Result<State, Rejection> {
     let (now, plan, term) = (draft.now(), draft.facts.plan, &active.term);
-    let recurring_before = draft.recurring_at_change(plan, term)?;
     let mut lines = draft.arrears_at_change(plan, term)?;
     let owed = lines.len();
     let exchanged = term
@@ -249,13 +248,13 @@ pub(super) fn exchange(
         .filter(|debit| part.holds(debit.add_on.as_ref()));
     draft.proration_credits(plan, exchanged, &mut lines)?;
     put_in_force(draft);
-    lines.extend(draft.proration_charges(plan, term.priced_by(plan.proration), plan.proration, part)?);
+    let rule = term.rule(plan);
+    lines.extend(draft.proration_charges(plan, term.priced_by(rule), rule, part)?);
     let exchanged = lines.len() > owed;
     let (collection, debits) = draft.open_change(kind, term.period, lines, exchanged, &term.debits, part)?;
     Ok(State::Active(Active {
         term: Term {
             price_since: Some(now),
-            recurring_before,
             debits,
             ..term.clone()
         },
@@ -278,7 +277,7 @@ impl<'a> Draft<'a> {
                 if target.interval != self.plan.interval {
                     self.anchor_at(from);
                 }
-                self.change_plan_to(target);
+                self.change_plan_to(target, from);
             }
             Some(AtPeriodEnd::ChangeQuantity { quantity }) => self.change_quantity_to(*quantity),
             Some(AtPeriodEnd::ChangeAddOn { add_on, quantity }) => self.change_add_on_to(add_on, *quantity),
@@ -296,10 +295,9 @@ impl Draft<'_> {
         self.arrears_lines(plan, term, self.served_at_change(plan, term))
     }
 
-    /// Until when what is in force will have been served when something else counts from now on.
     fn served_at_change(&self, plan: &Plan, term: &Term) -> DateTime<Utc> {
         let now = self.now();
-        match plan.proration {
+        match term.rule(plan) {
             ProrationRule::None if now > term.period.start => term.period.end,
             ProrationRule::None
             | ProrationRule::Second
@@ -307,13 +305,6 @@ impl Draft<'_> {
             | ProrationRule::StartedDay
             | ProrationRule::StartedMonth => now,
         }
-    }
-
-    /// What was due of recurring prices since the plan came into force, where that counts towards a minimum.
-    fn recurring_at_change(&self, plan: &Plan, term: &Term) -> Result<Option<Money>, Rejection> {
-        let due = plan.minimum_commitment.is_some();
-        let due = due.then(|| self.recurring_due(plan, term, self.served_at_change(plan, term)));
-        due.transpose()
     }
 
     /// Opens the invoice of a change inside a period: how it is collected, and what was paid for the time from now on.

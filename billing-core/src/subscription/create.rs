@@ -110,6 +110,7 @@ pub fn create(
         tenant_id: request.tenant_id,
         product: plan.product.clone(),
         plan_id: plan.id,
+        plan_since: None,
         quantity: request.quantity,
         add_ons: BTreeMap::new(),
         purchases: Vec::new(),

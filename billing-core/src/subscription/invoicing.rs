@@ -131,7 +131,8 @@ impl Draft<'_> {
         }
         let zero = Money::zero(plan.currency());
         let charge = |line: &InvoiceLine| if line.kind.is_charge() { line.amount } else { zero };
-        let charges: Vec<_> = lines.iter().map(charge).collect();
+        let mut charges: Vec<_> = lines.iter().map(charge).collect();
+        net_of_commitment(lines, &mut charges);
         let mut coupons: Vec<CouponCode> = Vec::new();
         for applied in coupon::apply(&live, &charges, plan.currency(), plan.rounding)? {
             let Some(period) = lines.get(applied.line).map(|line| line.period) else {
@@ -399,6 +400,29 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes what late usage made up for of a minimum off the charges for that usage: what was paid for before is not discounted
+/// now.
+fn net_of_commitment(lines: &[InvoiceLine], charges: &mut [Money]) {
+    for line in lines {
+        if line.kind != LineKind::CommitmentTrueUp || !line.amount.is_negative() {
+            continue;
+        }
+        let mut made_up = line.amount.minor.saturating_neg();
+        for (other, charge) in lines.iter().zip(charges.iter_mut()) {
+            let is_late = other.kind == LineKind::UsageAdjustment;
+            if is_late
+                && other.plan_id == line.plan_id
+                && other.period.end >= line.period.end
+                && other.period.start <= line.period.start
+            {
+                let taken = made_up.min(charge.minor).max(0);
+                charge.minor = charge.minor.saturating_sub(taken);
+                made_up = made_up.saturating_sub(taken);
+            }
+        }
     }
 }
 

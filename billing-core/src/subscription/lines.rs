@@ -67,18 +67,20 @@ impl Draft<'_> {
     /// The part of the whole period that was served by what is in force, from the last change, or the start of the term, until
     /// `until`; and the time of that part.
     fn served(&self, plan: &Plan, term: &Term, until: DateTime<Utc>) -> Option<(Period, Share)> {
-        let whole = term.priced_by(plan.proration);
+        let rule = term.rule(plan);
+        let whole = term.priced_by(rule);
         let until = until.clamp(whole.start, whole.end);
         let since = term.owed_since();
         let period = Period::new(since, until).ok()?;
+        let left = |at| proration::left(whole, at, rule, &self.next.anchor);
         // Used is what was left at the change minus what is left now: exact parts of the whole period. Without
         // proration only a period that was served to its end is due.
-        let at_start = self.left(whole, since, plan);
-        let used = match plan.proration {
+        let at_start = left(since);
+        let used = match rule {
             ProrationRule::Second
             | ProrationRule::Day
             | ProrationRule::StartedDay
-            | ProrationRule::StartedMonth => at_start.without(self.left(whole, until, plan)),
+            | ProrationRule::StartedMonth => at_start.without(left(until)),
             ProrationRule::None if until >= whole.end => at_start,
             ProrationRule::None => at_start.without(at_start),
         };
@@ -113,22 +115,6 @@ impl Draft<'_> {
             lines.push(recurring.line(LineKind::RecurringInArrears, plan, period, amount, explanation));
         }
         Ok(lines)
-    }
-
-    /// What is due of recurring prices from when the plan came into force until `until`, whenever it is billed.
-    pub(super) fn recurring_due(
-        &self,
-        plan: &Plan,
-        term: &Term,
-        until: DateTime<Utc>,
-    ) -> Result<Money, Rejection> {
-        let mut due = term.recurring_before.unwrap_or(Money::zero(plan.currency()));
-        if let Some((_, used)) = self.served(plan, term, until) {
-            for recurring in self.recurring(plan, Part::All)? {
-                due = due.checked_add(used.of(recurring.amount, plan.rounding)?)?;
-            }
-        }
-        Ok(due)
     }
 
     /// The prices in `part` of what is left of the whole `period` from now on, by `rule`.
@@ -275,8 +261,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Adds what is missing from the plan's `minimum` for the time from when it came into force until `until`, with the usage
-    /// lines that are there; returns what usage had to come to, if it had to.
+    /// Adds what the usage lines that are there are short of the plan's `minimum`, for the time from when the plan came into
+    /// force until `until`; returns what they had to come to.
     fn commitment_line(
         &self,
         plan: &Plan,
@@ -291,13 +277,8 @@ impl Draft<'_> {
         };
         let (micros, whole_micros) = (part.microseconds(), whole.microseconds());
         let due = minimum.fraction(micros, whole_micros, plan.rounding)?;
-        let recurring = self.recurring_due(plan, term, until)?;
-        let usage_minimum = due.checked_sub(recurring)?;
-        if usage_minimum.minor <= 0 {
-            return Ok(None);
-        }
         let used = Invoice::sum(plan.currency(), lines)?;
-        let missing = usage_minimum.checked_sub(used)?;
+        let missing = due.checked_sub(used)?;
         if missing.minor > 0 {
             let of = if micros == whole_micros {
                 ""
@@ -306,13 +287,11 @@ impl Draft<'_> {
             };
             lines.push(InvoiceLine {
                 plan_id: plan.id,
-                explanation: explain(format_args!(
-                    "minimum {due}{of} - {recurring} recurring - {used} usage = {missing}"
-                )),
+                explanation: explain(format_args!("minimum {due}{of} - {used} usage = {missing}")),
                 ..self.plain_line(LineKind::CommitmentTrueUp, part, missing)
             });
         }
-        Ok(Some(usage_minimum))
+        Ok(Some(due))
     }
 
     /// What late usage changes of what was missing from a minimum: nothing is paid for twice.

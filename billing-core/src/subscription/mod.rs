@@ -15,7 +15,7 @@
 //! | trial | trial over, otherwise | by the plan: expired without access, canceled, or moved to a named plan |
 //! | active | period over, cancel at period end | canceled |
 //! | active | period over, pause at period end | suspended (paused) |
-//! | active | period over, auto-renew | active, *renewing*; a due change of plan or quantity is applied first |
+//! | active | period over, auto-renew | active, *renewing*; a due change of plan, quantity or add-on is applied first |
 //! | active | period over, no auto-renew | expired, in grace |
 //! | renewing | payment settled | active |
 //! | renewing | payment failed | expired, in grace, dunning begins; suspended when no retry is left |
@@ -111,6 +111,9 @@ pub struct Subscription {
     pub product: ProductCode,
     /// The version of the plan in force.
     pub plan_id: PlanId,
+    /// Since when that plan has been in force; none since the beginning. What was left of another plan's limit does not roll over.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub plan_since: Option<DateTime<Utc>>,
     /// How many of the plan, seats for example; at least 1. The recurring price is the plan's, times this. Usage, limits
     /// and features do not depend on it.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
@@ -408,14 +411,14 @@ pub fn needs<'a>(current: &Subscription, command: &Command, plan: &'a Plan, now:
         target,
         invoice,
         siblings: matches!(command, Command::ChangePlan { .. }),
-        tax: may_tax(current, command),
+        tax: may_tax(current, command, plan),
         coupon: matches!(command, Command::RedeemCoupon { .. }),
         notes: matches!(command, Command::IssueCreditNote { .. }),
     }
 }
 
 /// Whether `command` may open an invoice in this state.
-fn may_tax(current: &Subscription, command: &Command) -> bool {
+fn may_tax(current: &Subscription, command: &Command, plan: &Plan) -> bool {
     match (command, &current.state) {
         (
             Command::Cancel {
@@ -441,7 +444,10 @@ fn may_tax(current: &Subscription, command: &Command) -> bool {
             State::Active(_) | State::Trial(_),
         )
         | (Command::Advance, State::Pending(_) | State::Expired(_) | State::Canceled(_)) => false,
-        (Command::Advance, State::Trial(_)) => current.pays_after_trial(),
+        (Command::Advance, State::Trial(_)) => {
+            let otherwise = plan.trial.as_ref().map(|terms| terms.without_payment_method);
+            current.pays_after_trial() || matches!(otherwise, Some(TrialEnd::MoveTo { .. }))
+        }
         _ => command.kind().may_bill(),
     }
 }

@@ -146,18 +146,6 @@ pub enum Rejection {
         /// How many.
         quantity: u32,
     },
-    /// The plan does not sell the add-on, or not so: a recurring one is held, one that is charged once is bought.
-    #[error("plan `{plan_id}` has no add-on `{add_on}` that is charged {}, {}", charged.code(), if *.otherwise { "but one that is charged otherwise" } else { "nor any of that code" })]
-    NoAddOn {
-        /// The plan.
-        plan_id: PlanId,
-        /// Which.
-        add_on: AddOnCode,
-        /// How it would have to be charged.
-        charged: AddOnCharge,
-        /// Whether there is one of that code that is charged otherwise.
-        otherwise: bool,
-    },
     /// The plan is of another product line.
     #[error("plan `{plan_id}` is of product `{found}`, expected `{expected}`")]
     ProductMismatch {
@@ -199,6 +187,18 @@ pub enum Rejection {
     PaymentMethodRequired {
         /// The plan.
         plan_id: PlanId,
+    },
+    /// The plan does not sell the add-on, or not so: a recurring one is held, one that is charged once is bought.
+    #[error("plan `{plan_id}` has no add-on `{add_on}` that is charged {}, {}", charged.code(), if *.otherwise { "but one that is charged otherwise" } else { "nor any of that code" })]
+    NoAddOn {
+        /// The plan.
+        plan_id: PlanId,
+        /// Which.
+        add_on: AddOnCode,
+        /// How it would have to be charged.
+        charged: AddOnCharge,
+        /// Whether there is one of that code that is charged otherwise.
+        otherwise: bool,
     },
     /// The invoice of a payment is of another subscription.
     #[error("invoice `{invoice_id}` is not of subscription `{id}`")]

@@ -30,6 +30,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, current: &Subscription) -> Result<S
     Ok(match &current.state {
         State::Pending(pending) => {
             draft.withdraw(Some(&pending.collection))?;
+            draft.next.purchases.clear();
             draft.record(AuditAction::Canceled, Details::new().text("cause", "abandoned"));
             State::Canceled(Canceled {
                 canceled_at: due,
@@ -179,7 +180,8 @@ fn trial_over(draft: &mut Draft<'_>, current: &Subscription, trial: &Trialing) -
         }
         TrialEnd::MoveTo { plan_id } => {
             let target = draft.target(plan_id)?;
-            draft.change_plan_to(target);
+            draft.next.purchases.clear();
+            draft.change_plan_to(target, ended_at);
         }
     }
     // The anchor was set to the trial's end when the trial began.
@@ -348,13 +350,14 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Puts `plan` in force and says so in the audit trail.
-    pub(super) fn change_plan_to(&mut self, plan: &'a Plan) {
+    /// Puts `plan` in force from `since` on and says so in the audit trail.
+    pub(super) fn change_plan_to(&mut self, plan: &'a Plan, since: DateTime<Utc>) {
         let details = Details::new()
             .id("from", self.next.plan_id.uuid())
             .id("to", plan.id.uuid());
         self.record(AuditAction::PlanChanged, details);
         self.adopt(plan);
+        self.next.plan_since = Some(since);
         self.drop_add_ons();
     }
 

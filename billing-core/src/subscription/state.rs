@@ -7,9 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::calendar::Period;
 use crate::id::{AddOnCode, PlanId};
-use crate::money::Money;
 use crate::payment::{Collection, Debit};
-use crate::plan::ProrationRule;
+use crate::plan::{Plan, ProrationRule};
 use crate::usage::WindowTerm;
 
 /// The plain name of a state.
@@ -153,10 +152,10 @@ pub struct Term {
     /// that one was, and ending with the term. None where it is the term's own.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub rest_of: Option<Period>,
-    /// What was due since `plan_since` of recurring prices that are in force no more, in quantities or add-ons: it counts
-    /// towards the plan's minimum commitment. None where there is no such thing.
+    /// How parts of it are counted, where that is another way than that of the plan in force: the plan changed inside it, and what
+    /// was served before the change and after it must make up the whole.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
-    pub recurring_before: Option<Money>,
+    pub counted_by: Option<ProrationRule>,
 }
 
 impl Term {
@@ -168,13 +167,18 @@ impl Term {
             price_since: None,
             debits,
             rest_of: None,
-            recurring_before: None,
+            counted_by: None,
         }
     }
 
     /// Since when a price in arrears is owed by what is in force now.
     pub(super) fn owed_since(&self) -> DateTime<Utc> {
         self.price_since.unwrap_or(self.plan_since)
+    }
+
+    /// How parts of it are counted under `plan`, which is in force.
+    pub(super) fn rule(&self, plan: &Plan) -> ProrationRule {
+        self.counted_by.unwrap_or(plan.proration)
     }
 
     /// What of it a billed window keeps.
@@ -471,6 +475,27 @@ impl State {
                 }
             },
             Self::Canceled(canceled) => of(None, canceled.collection.as_mut()).collect(),
+        }
+    }
+
+    /// Whether no period has been paid for since a trial, or since the beginning: what was bought in that time is not owed.
+    pub(super) const fn never_was_paid(&self) -> bool {
+        const fn of(expired: &Expired) -> bool {
+            matches!(expired.cause, ExpiredCause::TrialEnded)
+        }
+        match self {
+            Self::Pending(_) | Self::Trial(_) => true,
+            Self::Expired(expired) => of(expired),
+            Self::Suspended(suspended) => match &suspended.suspension {
+                Suspension::Unpaid { held, .. } => of(held),
+                Suspension::Operator { held, .. } => match held {
+                    Held::Trial(_) => true,
+                    Held::Active(_) => false,
+                    Held::Expired(expired) => of(expired),
+                },
+                Suspension::Paused { .. } => false,
+            },
+            Self::Active(_) | Self::Canceled(_) => false,
         }
     }
 

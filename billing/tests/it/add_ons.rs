@@ -150,7 +150,7 @@ fn late_usage_makes_up_for_a_commitment() {
             [
                 (LineKind::RecurringInAdvance, 10_00),
                 (LineKind::Usage, 5_00),
-                (LineKind::CommitmentTrueUp, 15_00)
+                (LineKind::CommitmentTrueUp, 25_00)
             ]
         );
         bench.clock.set(at("2026-07-05"));
@@ -165,7 +165,7 @@ fn late_usage_makes_up_for_a_commitment() {
             of_june,
             [
                 (LineKind::UsageAdjustment, 22_00),
-                (LineKind::CommitmentTrueUp, -15_00)
+                (LineKind::CommitmentTrueUp, -22_00)
             ]
         );
     });

@@ -314,6 +314,41 @@ fn a_window_never_reaches_over_more_than_a_period() {
     });
 }
 
+/// What was left of a small plan, or of a trial, is nothing that a large one hands on.
+#[test]
+fn nothing_rolls_over_from_another_plan() {
+    on_each_store(async |bench| {
+        let rolling = |limit: i64| {
+            move |terms: &mut MeterTerms| {
+                terms.hard_limit = Some(limit.into());
+                terms.rollover_max = Some(50.into());
+            }
+        };
+        subscribed(&bench, rolling(10)).await;
+        let billing = &bench.billing;
+        let id = billing.subscriptions_of(tenant_id(1)).await.unwrap()[0].id;
+        bench.pay(id).await;
+        let large = bench
+            .plan("large", |plan| {
+                plan.price = crate::kit::usd(20_00);
+                metered(plan, 0, "0.01");
+                rolling(100)(plan.meters.get_mut(&api()).unwrap());
+            })
+            .await;
+        let at_end = Some(billing::core::subscription::When::AtPeriodEnd);
+        billing
+            .change_plan(&request("large"), id, large.id, at_end, Default::default())
+            .await
+            .unwrap();
+        for (date, limit) in [("2026-02-01", 100), ("2026-03-01", 150)] {
+            bench.clock.set(at(date));
+            billing.advance(&request(date), id).await.unwrap();
+            bench.pay(id).await;
+            assert_eq!(remaining(billing).await, limit.into(), "{date}");
+        }
+    });
+}
+
 /// 10 a month, of which at most 4 roll over.
 #[test]
 fn what_is_left_rolls_over_once_and_up_to_the_cap() {
@@ -346,12 +381,39 @@ fn what_is_left_rolls_over_once_and_up_to_the_cap() {
         assert_eq!(limit().await, "14", "7 were left");
         assert!(!consume("many", 15, billing.now()).await);
         assert!(consume("february", 11, billing.now()).await);
-        // Late usage of January leaves less of it; what was used of it stays used.
+        // One of what was left of January is used up in February: of the 7 there are 6.
+        assert!(!consume("late", 7, at("2026-01-20")).await);
         assert!(consume("late", 5, at("2026-01-20")).await);
         assert_eq!(limit().await, "12");
 
         renew("2026-03-01").await;
         assert_eq!(limit().await, "10", "what rolled over does not roll over again");
+        assert!(consume("march", 6, billing.now()).await);
+        renew("2026-04-01").await;
+        let batch = vec![
+            event("in-march", 2, at("2026-03-20")),
+            event("in-april", 13, billing.now()),
+        ];
+        let outcomes = billing.consume(batch).await.unwrap();
+        assert!(
+            matches!(outcomes[1], ConsumeOutcome::OverLimit(_)),
+            "a batch sees itself: {outcomes:?}"
+        );
+        // Leases of the window before are not left either, and those of this one reach into what rolled over.
+        let reserve = async |name: &str, quantity: i64| {
+            let held = billing
+                .reserve(
+                    tenant_id(1),
+                    &key(name),
+                    &api(),
+                    quantity.into(),
+                    TimeDelta::hours(1),
+                )
+                .await;
+            matches!(held, Ok(ReserveOutcome::Held(_)))
+        };
+        assert!(!reserve("too-many", 15).await);
+        assert!(reserve("held", 14).await);
         assert_eq!(billing.recount_usage(tenant_id(1)).await, Ok(Vec::new()));
     });
 }

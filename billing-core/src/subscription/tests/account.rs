@@ -407,7 +407,7 @@ impl Account {
         self.check_invoices();
         self.check_quantity(&before);
         self.check_commitment();
-        self.check_purchases();
+        self.check_purchases(&before);
         self.check_cash();
         self.check_credit();
         self.check_time_is_sold_once();

@@ -172,8 +172,8 @@ fn a_trial_charges_for_add_ons_only_when_it_converts() {
     canceled.must("2026-03-04T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
     assert!(canceled.invoices.is_empty());
 
-    // On the plan that those get who cannot pay there is no backup; what was bought is owed.
-    let mut moved = paid(TRIAL_THEN_FREE, &[("backup", 2)]);
+    // On the plan that those get who cannot pay there is no backup, and no paid period follows.
+    let mut moved = paid(TRIAL_THEN_FREE, &[("backup", 2), ("setup", 1)]);
     moved
         .must(
             "2026-03-04T00:00:00Z",
@@ -181,7 +181,107 @@ fn a_trial_charges_for_add_ons_only_when_it_converts() {
         )
         .until("2026-03-15T00:00:00Z");
     assert!(moved.sub.add_ons.is_empty());
-    assert!(moved.last().lines.is_empty());
+    assert!(moved.last().lines.is_empty() && moved.sub.purchases.is_empty());
+
+    // Expired without a payment method: paid for with the first period, should there be one.
+    let expired = || {
+        let mut account = trial();
+        let gone = Command::SetPaymentMethod { payment_method: None };
+        account
+            .must("2026-03-04T00:00:00Z", &gone)
+            .until("2026-03-15T00:00:00Z");
+        account
+    };
+    let mut renewed = expired();
+    renewed.must("2026-03-16T00:00:00Z", &Command::Renew);
+    assert_eq!(
+        renewed.lines().iter().filter(|(kind, _)| *kind == AddOn).count(),
+        2
+    );
+    renewed.must("2026-03-17T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(renewed.open(), None);
+    let mut canceled = expired();
+    canceled.must("2026-03-16T00:00:00Z", &cancel(When::Now, UnusedOnCancel::None));
+    assert!(canceled.invoices.is_empty());
+    for held in ["2026-03-05T00:00:00Z", "2026-03-16T00:00:00Z"] {
+        let mut suspended = trial();
+        if held > "2026-03-15" {
+            suspended = expired();
+        }
+        suspended.must(held, &suspend()).until("2026-05-01T00:00:00Z");
+        assert_eq!(describe(&suspended.sub).split(' ').next(), Some("canceled"));
+        assert!(suspended.invoices.is_empty() && suspended.sub.purchases.is_empty());
+    }
+}
+
+/// At the instant of the last billing no time has passed, and what was bought is owed all the same.
+#[test]
+fn what_was_bought_a_moment_ago_is_billed_at_the_end() {
+    let mut account = paid(BASIC, &[]);
+    account.must(MARCH, &buy("setup", 1));
+    account.must(MARCH, &cancel(When::Now, UnusedOnCancel::None));
+    assert_eq!(account.lines(), [(AddOn, 50_00)]);
+}
+
+/// The plan may have changed since: the price and the plan are those of when it was bought.
+#[test]
+fn a_purchase_is_billed_as_it_was_sold() {
+    let mut account = paid(BASIC, &[]);
+    account.must(DAY_11, &buy("setup", 2));
+    account.must(DAY_21, &change(PRO, When::Now));
+    let line = account
+        .last()
+        .lines
+        .iter()
+        .find(|line| line.kind == AddOn)
+        .unwrap();
+    assert_eq!((line.plan_id, line.amount), (BASIC, usd(10_000)));
+    assert_eq!(line.period.microseconds(), 1);
+}
+
+/// What a pause sets aside, and what is settled late, is still known for what it was paid.
+#[test]
+fn paid_time_of_an_add_on_stays_its_own() {
+    let mut account = paid(BASIC, &[("backup", 31)]);
+    account.must(DAY_11, &pause(When::Now, None, UnusedOnPause::Carry));
+    account.must(DAY_21, &Command::Resume);
+    let end = account.term_ends();
+    account.must("2026-03-22T00:00:00Z", &add_on("backup", 0, When::Now));
+    assert_eq!(
+        account.lines()[0],
+        (ProrationCredit, -10_000),
+        "20 of 21 days are left"
+    );
+    assert_eq!(account.term_ends(), end);
+
+    let mut late = Account::created(PREPAID, MARCH, &with(&[("backup", 31)]));
+    late.pay("2026-03-01T12:00:00Z");
+    late.must("2026-03-01T12:00:00Z", &add_on("backup", 0, When::Now));
+    assert_eq!(late.lines()[0], (ProrationCredit, -15_500));
+}
+
+#[test]
+fn a_coupon_takes_off_what_was_bought_and_what_is_held() {
+    let mut account = paid(BASIC, &[("backup", 2)]);
+    account
+        .must(DAY_11, &redeem("LAUNCH"))
+        .must(DAY_11, &buy("setup", 1))
+        .until(APRIL);
+    let discounts = account
+        .lines()
+        .iter()
+        .filter(|(kind, _)| *kind == LineKind::Discount)
+        .map(|(_, minor)| *minor)
+        .sum::<i64>();
+    assert_eq!(discounts, -(31_00 + 10_00 + 50_00) / 10);
+}
+
+/// In a trial nothing was paid for, so fewer are fewer at once.
+#[test]
+fn in_a_trial_fewer_are_fewer_now() {
+    let mut account = paid(TRIAL, &[("backup", 3)]);
+    account.must("2026-03-02T00:00:00Z", &add_on("backup", 1, None));
+    assert_eq!(account.sub.add_ons.values().copied().collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -224,6 +324,10 @@ fn what_the_plan_does_not_sell_is_refused() {
             ),
         ),
         (buy("setup", 0), "expected a quantity of at least 1, got 0".into()),
+        (
+            add_on("phone", 0, None),
+            "subscription holds 0 of add-on `phone` already".into(),
+        ),
         (
             add_on("backup", 3, None),
             "subscription holds 3 of add-on `backup` already".into(),

@@ -6,6 +6,7 @@ use std::vec::Vec;
 use super::super::*;
 use super::account::Account;
 use super::kit::*;
+use crate::coupon::{CouponDuration, CouponValue};
 use crate::invoice::LineKind::{
     self, CommitmentTrueUp, RecurringInAdvance, RecurringInArrears, Usage, UsageAdjustment,
 };
@@ -31,14 +32,14 @@ fn true_up(account: &Account) -> Vec<(i64, &str)> {
         .collect()
 }
 
-/// 31.00 of 100.00 are the price; 310 units are free, each more costs 0.10.
+/// 100.00 beside the price; 310 units are free, each more costs 0.10.
 #[test]
 fn what_is_missing_is_charged_when_the_period_is_over() {
     for (units, usage, missing) in [
-        (0, None, 69_00),
-        (310, Some(0), 69_00),
-        (999, Some(68_90), 10),
-        (1000, Some(69_00), 0),
+        (0, None, 10_000),
+        (310, Some(0), 10_000),
+        (1309, Some(99_90), 10),
+        (1310, Some(10_000), 0),
         (2000, Some(16_900), 0),
     ] {
         let mut account = paid(COMMITTED);
@@ -55,11 +56,11 @@ fn what_is_missing_is_charged_when_the_period_is_over() {
     }
     let mut account = paid(COMMITTED);
     account.until(APRIL);
-    let text = "minimum 100.00 USD - 31.00 USD recurring - 0.00 USD usage = 69.00 USD";
-    assert_eq!(true_up(&account), [(69_00, text)]);
+    let text = "minimum 100.00 USD - 0.00 USD usage = 100.00 USD";
+    assert_eq!(true_up(&account), [(10_000, text)]);
 }
 
-/// A part of the period asks for its part of the minimum: ten of 31 days of 124.00, by the started day.
+/// A part of the period asks for its part of the minimum, by time: ten of 31 days of 124.00.
 #[test]
 fn a_part_of_a_period_has_its_part() {
     let mut account = paid(COMMITTED_ARREARS);
@@ -67,28 +68,18 @@ fn a_part_of_a_period_has_its_part() {
     // The day of the cancellation is billed: 11 of 31 days.
     assert_eq!(
         account.lines(),
-        [(RecurringInArrears, 11_00), (CommitmentTrueUp, 29_00)]
+        [(RecurringInArrears, 11_00), (CommitmentTrueUp, 40_00)]
     );
     assert_eq!(
         true_up(&account)[0].1,
-        "minimum 40.00 USD for a part of the period - 11.00 USD recurring - 0.00 USD usage = 29.00 USD"
+        "minimum 40.00 USD for a part of the period - 0.00 USD usage = 40.00 USD"
     );
-}
-
-/// Seats and add-ons that were in force for a part of the period count for that part.
-#[test]
-fn all_recurring_prices_count() {
+    // A change of plan in the middle leaves each its part: 10 of 31 days here, 21 there.
     let mut account = paid(COMMITTED);
-    account.must(DAY_11, &seats(2, None)).pay(DAY_11);
-    account
-        .must(DAY_11, &add_on("backup", 1, None))
-        .pay(DAY_11)
-        .until(APRIL);
-    // 31.00 + 21.00 for the second seat + 3.39 for the backup, each rounded where it was charged.
-    let [(missing, _)] = true_up(&account)[..] else {
-        panic!("one line")
-    };
-    assert_eq!(missing, 10_000 - 31_00 - 21_00 - 3_39);
+    account.must(DAY_11, &change(PRO, When::Now)).pay(DAY_11);
+    assert_eq!(account.invoices[1].lines[0].amount, usd(32_26));
+    account.until(APRIL);
+    assert!(true_up(&account).is_empty());
 }
 
 #[test]
@@ -96,7 +87,7 @@ fn what_comes_late_makes_up_for_what_was_charged() {
     let mut account = paid(COMMITTED);
     account.until(APRIL).pay(APRIL);
     assert_eq!(true_up(&account).len(), 1);
-    // 40.00 worth of March, told in April: nothing is owed for it.
+    // 40.00 worth of March, told in April: it was paid for.
     account.now = at("2026-04-02T00:00:00Z");
     account.record("api", 710, at(DAY_11)).until(MAY).pay(MAY);
     let of_march = |account: &Account| -> Vec<(LineKind, i64, String)> {
@@ -111,18 +102,18 @@ fn what_comes_late_makes_up_for_what_was_charged() {
     assert_eq!(kinds, [(UsageAdjustment, 40_00), (CommitmentTrueUp, -40_00)]);
     assert_eq!(
         found[1].2,
-        "29.00 USD missing from the minimum with late usage, less 69.00 USD before"
+        "60.00 USD missing from the minimum with late usage, less 100.00 USD before"
     );
-    // 60.00 more: 29.00 were still missing, the rest is owed.
+    // 90.00 more: 60.00 were still missing, the rest is owed.
     account.now = at("2026-05-02T00:00:00Z");
     account
-        .record("api", 600, at(DAY_11))
+        .record("api", 900, at(DAY_11))
         .until("2026-06-01T00:00:00Z");
     let kinds: Vec<_> = of_march(&account)
         .iter()
         .map(|(kind, minor, _)| (*kind, *minor))
         .collect();
-    assert_eq!(kinds, [(UsageAdjustment, 60_00), (CommitmentTrueUp, -29_00)]);
+    assert_eq!(kinds, [(UsageAdjustment, 90_00), (CommitmentTrueUp, -60_00)]);
 }
 
 /// Time that belongs to no period has no minimum: after a pause nothing was agreed for it.
@@ -137,4 +128,23 @@ fn nothing_is_asked_for_outside_of_a_period() {
     account.record("api", 1000, at("2026-03-20T00:00:00Z"));
     account.must(APRIL, &Command::Resume);
     assert!(true_up(&account).is_empty());
+}
+
+/// What late usage makes up for was paid before, so a coupon takes nothing off it now.
+#[test]
+fn a_coupon_takes_off_only_what_is_owed_for_late_usage() {
+    let mut account = paid(COMMITTED);
+    account.until(APRIL).pay(APRIL);
+    account.now = at("2026-04-02T00:00:00Z");
+    account.record("api", 710, at(DAY_11));
+    account.coupon = Some(coupon(CouponValue::Percent(50.into()), CouponDuration::Forever));
+    account.must("2026-04-02T00:00:00Z", &redeem("LAUNCH")).until(MAY);
+    let lines = account.lines();
+    let late: i64 = lines
+        .iter()
+        .filter(|(kind, _)| matches!(kind, UsageAdjustment | LineKind::Discount))
+        .map(|(_, minor)| minor)
+        .sum();
+    // Half of the price and of April's minimum, nothing of March.
+    assert_eq!(late, 40_00 - (31_00 + 10_000) / 2, "{lines:?}");
 }

@@ -321,7 +321,14 @@ impl Account {
 
     /// A purchase is billed once, or waits; what was bought in a time that never was paid for is neither.
     #[track_caller]
-    pub(super) fn check_purchases(&self) {
+    pub(super) fn check_purchases(&mut self, before: &Subscription) {
+        // A trial that ends on the plan for those who cannot pay has no paid period.
+        if before.status() == Status::Trial
+            && self.sub.status() == Status::Active
+            && !before.pays_after_trial()
+        {
+            self.bought.clear();
+        }
         let standing = self
             .invoices
             .iter()
