@@ -62,7 +62,7 @@ impl fmt::Debug for Flutterwave {
 }
 
 impl Flutterwave {
-    /// A client with the [`declines`] of this module.
+    /// A client with the [`declines()`] of this module.
     ///
     /// # Errors
     ///

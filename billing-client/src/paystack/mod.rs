@@ -76,7 +76,7 @@ impl fmt::Debug for Paystack {
 }
 
 impl Paystack {
-    /// A client with the [`units`] and [`declines`] of this module.
+    /// A client with the [`units`] and [`declines()`] of this module.
     ///
     /// # Errors
     ///
