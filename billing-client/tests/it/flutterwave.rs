@@ -1,6 +1,6 @@
 //! Flutterwave, against what its documentation shows.
 
-use billing_client::flutterwave::Flutterwave;
+use billing_client::flutterwave::{Flutterwave, declines};
 use billing_core::gateway::{
     ChargeOutcome, ChargeRequest, GatewayError, PaymentGateway as _, RefundOutcome, UnknownReason,
     Verification,
@@ -155,6 +155,14 @@ async fn a_refusal_that_nobody_listed_is_unknown_and_so_is_a_duplicate() {
             Ok(ChargeOutcome::Unknown(UnknownReason::Provider { .. }))
         ));
     }
+    // No rule makes a duplicate a decline: the first request may have been carried out.
+    let (_server, gateway) = flutterwave(vec![Step::Json(400, shape("flutterwave_error_duplicate"))]).await;
+    let gateway = gateway.declines(declines().with("transaction reference", DeclineClass::Retry));
+    assert!(matches!(
+        gateway.charge(&request()).await,
+        Ok(ChargeOutcome::Unknown(_))
+    ));
+
     let (_server, gateway) = flutterwave(vec![Step::Json(401, shape("flutterwave_error_key"))]).await;
     assert_eq!(
         gateway.charge(&request()).await.unwrap_err(),
