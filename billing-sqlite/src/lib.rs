@@ -23,10 +23,12 @@ mod outbox;
 mod plans;
 mod reader;
 mod schema;
+mod seal;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod vault;
 mod windows;
 mod writer;
 
@@ -57,6 +59,9 @@ use rusqlite::Connection;
 use rust_decimal::Decimal;
 
 use commit::Prepared;
+pub use seal::KeyRing;
+pub use vault::SqliteVault;
+
 use reader::{Reader, Readers};
 use schema::Database;
 use usage::Recordable;

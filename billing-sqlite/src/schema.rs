@@ -19,7 +19,7 @@ mod embedded {
 const APPLICATION_ID: i32 = 0x6269_6c6c;
 
 /// The newest schema that this program knows: the number of the last migration.
-pub(crate) const SUPPORTED: u32 = 7;
+pub(crate) const SUPPORTED: u32 = 8;
 
 /// How often a busy lock is asked for again where SQLite does not wait by itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);

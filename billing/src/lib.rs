@@ -18,7 +18,7 @@ mod worker;
 pub use billing_core as core;
 pub use billing_core::ports::{Clock, PlanStored, Store, StoreError};
 #[cfg(feature = "sqlite")]
-pub use billing_sqlite::SqliteStore;
+pub use billing_sqlite::{KeyRing, SqliteStore, SqliteVault};
 
 pub use clock::{SystemClock, TestClock};
 pub use engine::Billing;

@@ -18,7 +18,7 @@ use crate::SqliteStore;
 fn downgrade(path: &Path, schema: u32) {
     let connection = Connection::open(path).unwrap();
     let mut sql = String::from(
-        "DROP INDEX jobs_run; DROP INDEX jobs_parked; ALTER TABLE jobs DROP COLUMN run_at; \
+        "DROP TABLE payment_methods; DROP INDEX jobs_run; DROP INDEX jobs_parked; ALTER TABLE jobs DROP COLUMN run_at; \
          ALTER TABLE jobs DROP COLUMN leases; ALTER TABLE jobs DROP COLUMN ended_at; \
          ALTER TABLE jobs DROP COLUMN is_parked; ALTER TABLE jobs DROP COLUMN note; DROP TABLE usage_keys; CREATE UNIQUE INDEX usage_events_key ON usage_events (tenant_id, idempotency_key);",
     );

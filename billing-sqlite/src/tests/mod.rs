@@ -6,3 +6,4 @@ mod migrating;
 mod opening;
 mod plans_of_queries;
 mod recording;
+mod vault;
