@@ -28,4 +28,4 @@ pub use memory::MemoryStore;
 pub use quotes::{Quotable, Quote, QuoteInput, QuoteInputs};
 pub use request::{NewSubscription, Receipt, Request};
 pub use sweep::{SweepFailure, SweepOptions, SweepPage, SweepReport, SweepStep};
-pub use worker::{WorkReport, WorkStep, Worker, WorkerOptions};
+pub use worker::{Told, WorkReport, WorkStep, Worker, WorkerOptions};

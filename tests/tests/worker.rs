@@ -369,3 +369,38 @@ fn a_run_may_be_stopped_at_any_job() {
         assert_eq!(usd(scene.gateway.kept()).minor, scene.gateway.kept());
     });
 }
+
+/// A webhook is a hint: told twice, late, or of another's payment, it changes what the provider's books say and nothing else.
+#[test]
+fn a_webhook_is_looked_up_and_recorded_once() {
+    use billing::Told;
+    use billing::core::gateway::charge_reference;
+    use billing::core::id::PaymentReference;
+
+    on_each_store(|scene| {
+        let id = scene.subscribe();
+        let invoice = scene.invoices(id).remove(0);
+        let first = charge_reference(invoice.id, 1).expect("a reference");
+        let told = |reference: &PaymentReference| wait(scene.worker.told_of(reference)).expect("an answer");
+        let unknown = PaymentReference::new("order.17").expect("a reference");
+        assert_eq!(told(&unknown), Told::NotOurs);
+        // Before anything was charged: somebody made it up.
+        assert_eq!(
+            told(&first),
+            Told::NotKnown {
+                because: "not found".into()
+            }
+        );
+        scene.gateway.fail_next([Fault::AnswerLost]);
+        assert_eq!(scene.work().again, 1);
+        assert_eq!(told(&first), Told::Recorded);
+        assert_eq!(told(&first), Told::Old);
+        assert!(!scene.invoices(id)[0].is_open());
+        // Of an attempt that was not made.
+        let second = charge_reference(invoice.id, 2).expect("a reference");
+        assert_eq!(told(&second), Told::Old);
+        scene.pass(2);
+        assert_eq!(scene.gateway.charges(), 1);
+        scene.check_books(id);
+    });
+}

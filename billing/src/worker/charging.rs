@@ -3,7 +3,7 @@
 use billing_core::gateway::{
     ChargeOutcome, ChargeRequest, GatewayError, PaymentQuery, StoredMethod, Verification, charge_reference,
 };
-use billing_core::id::{IdempotencyKey, InvoiceId, PaymentReference};
+use billing_core::id::{IdempotencyKey, InvoiceId, PaymentReference, SubscriptionId};
 use billing_core::invoice::Invoice;
 use billing_core::outbox::{JobResult, LeasedJob};
 use billing_core::payment::{CollectionPhase, PaymentOutcome};
@@ -14,7 +14,7 @@ use super::{Worker, done, parked};
 use crate::{Error, StoreError};
 
 /// An attempt whose outcome is awaited.
-struct Attempt {
+pub(super) struct Attempt {
     invoice: Invoice,
     subscription: Subscription,
     reference: PaymentReference,
@@ -29,7 +29,10 @@ impl Worker {
         attempt: u32,
     ) -> Result<JobResult, Error> {
         if leased.lease > 1 {
-            let attempt = match self.awaited(leased, invoice_id, attempt).await? {
+            let attempt = match self
+                .awaited(leased.job.subscription_id, invoice_id, attempt)
+                .await?
+            {
                 Ok(attempt) => attempt,
                 Err(over) => return Ok(over),
             };
@@ -44,16 +47,17 @@ impl Worker {
         if !self.still_holds(leased).await? {
             return Ok(done("taken over by another worker"));
         }
-        let attempt = match self.awaited(leased, invoice_id, attempt).await? {
+        let attempt = match self
+            .awaited(leased.job.subscription_id, invoice_id, attempt)
+            .await?
+        {
             Ok(attempt) => attempt,
             Err(over) => return Ok(over),
         };
         let method = match self.method(&attempt.subscription).await? {
             Ok(method) => method,
             Err(code) => {
-                return self
-                    .declined(leased, &attempt, DeclineClass::AskCustomer, code)
-                    .await;
+                return self.declined(&attempt, DeclineClass::AskCustomer, code).await;
             }
         };
         let request = ChargeRequest {
@@ -68,8 +72,7 @@ impl Worker {
             Ok(outcome) => self.conclude(leased, &attempt, outcome).await,
             // The provider would refuse the same request again: another payment method may help.
             Err(GatewayError::Refused { code, .. }) => {
-                self.declined(leased, &attempt, DeclineClass::AskCustomer, &code)
-                    .await
+                self.declined(&attempt, DeclineClass::AskCustomer, &code).await
             }
             Err(error) => Ok(self.refused(leased, &error)),
         }
@@ -82,7 +85,10 @@ impl Worker {
         invoice_id: InvoiceId,
         attempt: u32,
     ) -> Result<JobResult, Error> {
-        let attempt = match self.awaited(leased, invoice_id, attempt).await? {
+        let attempt = match self
+            .awaited(leased.job.subscription_id, invoice_id, attempt)
+            .await?
+        {
             Ok(attempt) => attempt,
             Err(over) => return Ok(over),
         };
@@ -95,9 +101,9 @@ impl Worker {
     }
 
     /// The attempt, if its outcome is awaited; else how the job ends.
-    async fn awaited(
+    pub(super) async fn awaited(
         &self,
-        leased: &LeasedJob,
+        id: SubscriptionId,
         invoice_id: InvoiceId,
         attempt: u32,
     ) -> Result<Result<Attempt, JobResult>, Error> {
@@ -107,7 +113,6 @@ impl Worker {
         if !invoice.is_open() {
             return Ok(Err(done(format!("the invoice is {}", invoice.state.code()))));
         }
-        let id = leased.job.subscription_id;
         let Some(subscription) = self.billing.store.subscription(id).await? else {
             return Ok(Err(parked(format!("subscription `{id}` is not there"))));
         };
@@ -157,13 +162,7 @@ impl Worker {
         }
     }
 
-    async fn declined(
-        &self,
-        _leased: &LeasedJob,
-        attempt: &Attempt,
-        class: DeclineClass,
-        code: &str,
-    ) -> Result<JobResult, Error> {
+    async fn declined(&self, attempt: &Attempt, class: DeclineClass, code: &str) -> Result<JobResult, Error> {
         let payment = PaymentOutcome::Failed {
             class,
             code: code.into(),
@@ -172,7 +171,7 @@ impl Worker {
     }
 
     /// Tells the subscription. One settlement and one failure are told of a reference, however often they are seen.
-    async fn record(
+    pub(super) async fn record(
         &self,
         attempt: &Attempt,
         payment: PaymentOutcome,
@@ -213,7 +212,7 @@ impl Worker {
 }
 
 impl Attempt {
-    fn query(&self) -> PaymentQuery {
+    pub(super) fn query(&self) -> PaymentQuery {
         PaymentQuery {
             tenant_id: self.invoice.tenant_id,
             reference: self.reference.clone(),

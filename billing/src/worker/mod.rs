@@ -2,6 +2,7 @@
 
 mod charging;
 mod refunding;
+mod told;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use billing_core::subscription::Effect;
 use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt as _};
 
+pub use self::told::Told;
 use crate::{Billing, Error, Request};
 
 /// How a worker takes and performs jobs.
