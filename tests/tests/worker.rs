@@ -403,4 +403,18 @@ fn a_webhook_is_looked_up_and_recorded_once() {
         assert_eq!(scene.gateway.charges(), 1);
         scene.check_books(id);
     });
+    // Late news of an attempt that another one has followed.
+    on_each_store(|scene| {
+        let id = scene.subscribe();
+        scene
+            .gateway
+            .fail_next([Fault::Declined(DeclineClass::AskCustomer)]);
+        scene.work();
+        wait(scene.billing.renew(&request("again"), id)).expect("another attempt");
+        let invoice = scene.invoices(id).remove(0);
+        let first = charge_reference(invoice.id, 1).expect("a reference");
+        assert_eq!(wait(scene.worker.told_of(&first)), Ok(Told::Old));
+        scene.work();
+        scene.check_books(id);
+    });
 }
