@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// The most decimals that [`write`] writes: at least one digit stands before the point.
+/// The most decimals that [`write()`] writes: at least one digit stands before the point.
 const PLACES_MAX: u32 = 7;
 
 /// The first number that has more than eight digits.
