@@ -28,10 +28,12 @@ pub enum Fault {
     Unreachable,
     /// A charge is declined.
     Declined(DeclineClass),
-    /// A charge waits for somebody; it settles when it is looked up.
+    /// A charge waits for somebody, and settles when it is looked up; where that is what goes wrong with looking, it waits on.
     Pending,
     /// The provider took another amount.
     WrongAmount,
+    /// A charge is on its way for three minutes, and nobody waits for its answer.
+    Late,
 }
 
 /// What the provider's books say of one reference.
@@ -51,7 +53,9 @@ pub struct Booked {
 struct Books {
     payments: BTreeMap<String, Booked>,
     faults: VecDeque<Fault>,
+    on_their_way: Vec<(DateTime<Utc>, ChargeRequest)>,
     charges: u32,
+    refunds: u32,
 }
 
 /// A gateway with books of its own: what it has settled is what was really paid.
@@ -89,6 +93,11 @@ impl FakeGateway {
         self.books().charges
     }
 
+    /// How many refunds arrived, repeated ones included.
+    pub fn refunds(&self) -> u32 {
+        self.books().refunds
+    }
+
     /// What was taken, less what was paid back, in minor units.
     pub fn kept(&self) -> i64 {
         let books = self.books();
@@ -124,11 +133,22 @@ impl FakeGateway {
         match fault {
             Fault::Unreachable => return Self::unreachable(),
             Fault::RequestLost => return Ok(ChargeOutcome::Unknown(UnknownReason::Timeout)),
+            Fault::Late => {
+                let arrives = now + TimeDelta::minutes(3);
+                books.on_their_way.push((arrives, request.clone()));
+                return Ok(ChargeOutcome::Unknown(UnknownReason::Timeout));
+            }
             Fault::None | Fault::AnswerLost | Fault::Declined(_) | Fault::Pending | Fault::WrongAmount => {}
         }
-        books.charges += 1;
+        Ok(books.charge(fault, request, now))
+    }
+}
+
+impl Books {
+    fn charge(&mut self, fault: Fault, request: &ChargeRequest, now: DateTime<Utc>) -> ChargeOutcome {
+        self.charges += 1;
         let reference = request.reference.as_str().to_owned();
-        let booked = books.payments.entry(reference.clone()).or_insert_with(|| Booked {
+        let booked = self.payments.entry(reference.clone()).or_insert_with(|| Booked {
             amount: request.amount,
             outcome: match fault {
                 Fault::Declined(class) => Some(Err(class)),
@@ -137,15 +157,27 @@ impl FakeGateway {
                 | Fault::AnswerLost
                 | Fault::WrongAmount
                 | Fault::Unreachable
-                | Fault::RequestLost => Some(Ok(now)),
+                | Fault::RequestLost
+                | Fault::Late => Some(Ok(now)),
             },
             refunds: BTreeMap::new(),
             is_wrong: fault == Fault::WrongAmount,
         });
         if fault == Fault::AnswerLost {
-            return Ok(ChargeOutcome::Unknown(UnknownReason::Timeout));
+            return ChargeOutcome::Unknown(UnknownReason::Timeout);
         }
-        Ok(answer(booked, &request.reference, request.amount))
+        answer(booked, &request.reference, request.amount)
+    }
+
+    /// What was on its way and has arrived by now.
+    fn deliver(&mut self, now: DateTime<Utc>) {
+        let (arrived, still): (Vec<_>, Vec<_>) = std::mem::take(&mut self.on_their_way)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.on_their_way = still;
+        for (_, request) in arrived {
+            self.charge(Fault::None, &request, now);
+        }
     }
 }
 
@@ -195,10 +227,17 @@ impl PaymentGateway for FakeGateway {
     fn verify<'a>(&'a self, payment: &'a PaymentQuery) -> GatewayFuture<'a, Verification> {
         let now = self.clock.now();
         let mut books = self.books();
+        books.deliver(now);
         match books.faults.pop_front() {
             Some(Fault::Unreachable) => return ready(Self::unreachable()),
             Some(Fault::RequestLost | Fault::AnswerLost) => return ready(Self::no_answer()),
-            Some(Fault::None | Fault::Declined(_) | Fault::Pending | Fault::WrongAmount) | None => {}
+            Some(Fault::Pending) => {
+                return ready(Ok(match books.payments.get(payment.reference.as_str()) {
+                    None => Verification::NotFound,
+                    Some(booked) => Verification::Found(answer(booked, &payment.reference, payment.amount)),
+                }));
+            }
+            Some(Fault::None | Fault::Declined(_) | Fault::WrongAmount | Fault::Late) | None => {}
         }
         ready(Ok(match books.payments.get_mut(payment.reference.as_str()) {
             None => Verification::NotFound,
@@ -215,8 +254,14 @@ impl PaymentGateway for FakeGateway {
         match fault {
             Fault::Unreachable => return ready(Self::unreachable()),
             Fault::RequestLost => return ready(Ok(RefundOutcome::Unknown(UnknownReason::Timeout))),
-            Fault::None | Fault::AnswerLost | Fault::Declined(_) | Fault::Pending | Fault::WrongAmount => {}
+            Fault::None
+            | Fault::AnswerLost
+            | Fault::Declined(_)
+            | Fault::Pending
+            | Fault::WrongAmount
+            | Fault::Late => {}
         }
+        books.refunds += 1;
         let Some(booked) = books.payments.get_mut(request.payment.as_str()) else {
             return ready(Ok(RefundOutcome::Declined {
                 code: "no_such_payment".into(),

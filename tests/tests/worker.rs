@@ -263,7 +263,7 @@ fn a_refund_is_paid_back_once() {
         scene.gateway.fail_next([Fault::AnswerLost]);
         assert_eq!(scene.work().again, 1);
         scene.pass(2);
-        assert_eq!(scene.gateway.kept(), paid / 2);
+        assert_eq!((scene.gateway.kept(), scene.gateway.refunds()), (paid / 2, 1));
         assert_eq!(wait(scene.billing.store().parked_jobs(None, 10)), Ok(vec![]));
     });
 }
@@ -333,12 +333,59 @@ fn what_cannot_be_known_is_parked_with_its_reason() {
     });
     on_each_store(|scene| {
         scene.subscribe();
-        scene.gateway.fail_next([Fault::AnswerLost]);
-        scene.gateway.fail_next([Fault::AnswerLost; 200]);
-        scene.pass(80);
+        // The worker was off for a week: what it sends now was not unknown before.
+        scene.clock.set(scene.clock_now() + TimeDelta::days(7));
+        scene.gateway.fail_next([Fault::Pending; 200]);
+        assert_eq!(scene.work().again, 1);
+        scene.pass(70);
+        assert_eq!(wait(scene.billing.store().parked_jobs(None, 10)), Ok(vec![]));
+        scene.pass(10);
         let parked = wait(scene.billing.store().parked_jobs(None, 10)).expect("jobs");
-        assert_eq!(parked.len(), 0, "an answer that cannot be had is asked for again");
+        assert!(
+            parked[0].note.starts_with("not known for 7"),
+            "{}",
+            parked[0].note
+        );
     });
+}
+
+/// Canceled while nobody knew that the card had been debited: the money is found, and goes back.
+#[test]
+fn money_that_arrives_for_a_withdrawn_invoice_goes_back() {
+    for (fault, by_webhook) in [
+        (Fault::AnswerLost, false),
+        (Fault::AnswerLost, true),
+        (Fault::Late, false),
+    ] {
+        on_each_store(|scene| {
+            let id = scene.subscribe();
+            let invoice = scene.invoices(id).remove(0);
+            scene.gateway.fail_next([fault]);
+            assert_eq!(scene.work().again, 1);
+            let (request, unused) = (request("cancel"), UnusedOnCancel::None);
+            let canceled = scene
+                .billing
+                .cancel(&request, id, When::Now, "changed my mind", unused);
+            wait(canceled).expect("canceled");
+            if by_webhook {
+                let reference = billing::core::gateway::charge_reference(invoice.id, 1).expect("a reference");
+                assert_eq!(
+                    wait(scene.worker.told_of(&reference)),
+                    Ok(billing::Told::Recorded)
+                );
+                assert_eq!(
+                    wait(scene.worker.told_of(&reference)),
+                    Ok(billing::Told::Recorded)
+                );
+            }
+            for _ in 0..30 {
+                scene.clock.set(scene.clock_now() + TimeDelta::minutes(1));
+                scene.work();
+            }
+            assert_eq!((scene.gateway.charges(), scene.gateway.kept()), (1, 0));
+            assert_eq!(scene.gateway.refunds(), 1);
+        });
+    }
 }
 
 /// A run that is stopped gives nothing up: what it did not finish is taken by the next one.

@@ -3,39 +3,41 @@
 use billing_core::gateway::{
     ChargeOutcome, ChargeRequest, GatewayError, PaymentQuery, StoredMethod, Verification, charge_reference,
 };
-use billing_core::id::{IdempotencyKey, InvoiceId, PaymentReference, SubscriptionId};
+use billing_core::id::{IdempotencyKey, InvoiceId, PaymentReference};
 use billing_core::invoice::Invoice;
 use billing_core::outbox::{JobResult, LeasedJob};
 use billing_core::payment::{CollectionPhase, PaymentOutcome};
 use billing_core::retry::DeclineClass;
 use billing_core::subscription::{Rejection, Subscription};
 
+use chrono::TimeDelta;
+
 use super::{Worker, done, parked};
 use crate::{Error, StoreError};
 
-/// An attempt whose outcome is awaited.
+/// Within which time what was sent has arrived, or never will: far above any time-out.
+const ARRIVES_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
+/// An attempt at an invoice, which may have been closed since.
 pub(super) struct Attempt {
-    invoice: Invoice,
-    subscription: Subscription,
+    pub(super) invoice: Invoice,
+    number: u32,
     reference: PaymentReference,
 }
 
 impl Worker {
-    /// Charges an invoice, unless it is not to be paid any more. What was begun before is looked up first.
+    /// Charges an invoice, unless it is not to be paid any more. What was begun before is looked up first, also when the invoice
+    /// was closed since: money that arrived for it all the same has to go back.
     pub(super) async fn charge(
         &self,
         leased: &LeasedJob,
         invoice_id: InvoiceId,
-        attempt: u32,
+        number: u32,
     ) -> Result<JobResult, Error> {
+        let Some(attempt) = self.attempt(invoice_id, number).await? else {
+            return Ok(parked(format!("invoice `{invoice_id}` is not there")));
+        };
         if leased.lease > 1 {
-            let attempt = match self
-                .awaited(leased.job.subscription_id, invoice_id, attempt)
-                .await?
-            {
-                Ok(attempt) => attempt,
-                Err(over) => return Ok(over),
-            };
             match self.gateway.verify(&attempt.query()).await {
                 // It never arrived, or has not yet: the same request again is the same payment.
                 Ok(Verification::NotFound) => {}
@@ -47,18 +49,13 @@ impl Worker {
         if !self.still_holds(leased).await? {
             return Ok(done("taken over by another worker"));
         }
-        let attempt = match self
-            .awaited(leased.job.subscription_id, invoice_id, attempt)
-            .await?
-        {
-            Ok(attempt) => attempt,
-            Err(over) => return Ok(over),
+        let subscription = match self.awaiting(invoice_id, number).await? {
+            Ok(subscription) => subscription,
+            Err(over) => return Ok(self.over(leased, over)),
         };
-        let method = match self.method(&attempt.subscription).await? {
+        let method = match self.method(&subscription).await? {
             Ok(method) => method,
-            Err(code) => {
-                return self.declined(&attempt, DeclineClass::AskCustomer, code).await;
-            }
+            Err(code) => return self.declined(&attempt, DeclineClass::AskCustomer, code).await,
         };
         let request = ChargeRequest {
             tenant_id: attempt.invoice.tenant_id,
@@ -83,53 +80,69 @@ impl Worker {
         &self,
         leased: &LeasedJob,
         invoice_id: InvoiceId,
-        attempt: u32,
+        number: u32,
     ) -> Result<JobResult, Error> {
-        let attempt = match self
-            .awaited(leased.job.subscription_id, invoice_id, attempt)
-            .await?
-        {
-            Ok(attempt) => attempt,
-            Err(over) => return Ok(over),
+        let Some(attempt) = self.attempt(invoice_id, number).await? else {
+            return Ok(parked(format!("invoice `{invoice_id}` is not there")));
         };
         match self.gateway.verify(&attempt.query()).await {
             Ok(Verification::Found(outcome)) => self.conclude(leased, &attempt, outcome).await,
-            // A request that is on its way may still arrive.
-            Ok(Verification::NotFound) => Ok(self.unknown(leased, "not found".into())),
+            Ok(Verification::NotFound) => Ok(match self.awaiting(invoice_id, number).await? {
+                // A request that is on its way may still arrive.
+                Ok(_) => self.unknown(leased, "not found".into()),
+                Err(over) => self.over(leased, over),
+            }),
             Err(error) => Ok(self.refused(leased, &error)),
         }
     }
 
-    /// The attempt, if its outcome is awaited; else how the job ends.
-    pub(super) async fn awaited(
+    /// An attempt that is not awaited any more, and that the provider has not seen. What was sent a moment ago may still arrive,
+    /// so it is looked up for a while longer.
+    fn over(&self, leased: &LeasedJob, over: String) -> JobResult {
+        if leased.lease > 1 && self.waited(leased) < ARRIVES_WITHIN {
+            self.again(leased, over)
+        } else {
+            done(over)
+        }
+    }
+
+    /// The attempt, if there is such an invoice.
+    pub(super) async fn attempt(&self, invoice_id: InvoiceId, number: u32) -> Result<Option<Attempt>, Error> {
+        let invoice = self.billing.store.invoice(invoice_id).await?;
+        let reference = charge_reference(invoice_id, number).map_err(internal)?;
+        Ok(invoice.map(|invoice| Attempt {
+            invoice,
+            number,
+            reference,
+        }))
+    }
+
+    /// The subscription that waits for the outcome of an attempt, or why none does.
+    pub(super) async fn awaiting(
         &self,
-        id: SubscriptionId,
         invoice_id: InvoiceId,
-        attempt: u32,
-    ) -> Result<Result<Attempt, JobResult>, Error> {
+        number: u32,
+    ) -> Result<Result<Subscription, String>, Error> {
         let Some(invoice) = self.billing.store.invoice(invoice_id).await? else {
-            return Ok(Err(parked(format!("invoice `{invoice_id}` is not there"))));
+            return Ok(Err(format!("invoice `{invoice_id}` is not there")));
         };
         if !invoice.is_open() {
-            return Ok(Err(done(format!("the invoice is {}", invoice.state.code()))));
+            return Ok(Err(format!("the invoice is {}", invoice.state.code())));
         }
+        let id = invoice.subscription_id;
         let Some(subscription) = self.billing.store.subscription(id).await? else {
-            return Ok(Err(parked(format!("subscription `{id}` is not there"))));
+            return Ok(Err(format!("subscription `{id}` is not there")));
         };
         let is_awaited = subscription.state.collection().is_some_and(|collection| {
             collection.invoice_id == invoice_id
-                && collection.attempts == attempt
+                && collection.attempts == number
                 && collection.phase == CollectionPhase::Charging
         });
-        if !is_awaited {
-            return Ok(Err(done(format!("attempt {attempt} is over"))));
-        }
-        let reference = charge_reference(invoice_id, attempt).map_err(internal)?;
-        Ok(Ok(Attempt {
-            invoice,
-            subscription,
-            reference,
-        }))
+        Ok(if is_awaited {
+            Ok(subscription)
+        } else {
+            Err(format!("attempt {number} is over"))
+        })
     }
 
     /// The payment method to charge, or the code of why there is none.
@@ -150,7 +163,14 @@ impl Worker {
     ) -> Result<JobResult, Error> {
         let note = match &outcome {
             ChargeOutcome::Settled(settlement) => format!("settled: {}", settlement.provider_id()),
-            ChargeOutcome::Declined { code, .. } => format!("declined: {code}"),
+            // A failure belongs to the attempt that is awaited, and to no later one.
+            ChargeOutcome::Declined { code, .. } => {
+                let declined = format!("declined: {code}");
+                match self.awaiting(attempt.invoice.id, attempt.number).await? {
+                    Ok(_) => declined,
+                    Err(over) => return Ok(done(format!("{declined}; {over}"))),
+                }
+            }
             ChargeOutcome::Pending { code, .. } => {
                 return Ok(self.unknown(leased, format!("pending: {code}")));
             }
@@ -196,7 +216,7 @@ impl Worker {
             failed @ PaymentOutcome::Failed { .. } => failed,
         };
         let request = Self::request(&format!("{told}:{}", attempt.reference))?;
-        let (id, invoice_id) = (attempt.subscription.id, attempt.invoice.id);
+        let (id, invoice_id) = (attempt.invoice.subscription_id, attempt.invoice.id);
         match self
             .billing
             .record_payment(&request, id, invoice_id, payment)

@@ -213,27 +213,34 @@ impl Worker {
             .await?)
     }
 
-    /// To be tried again later: after twice as long each time.
+    /// After how long a job is tried again that was taken so often: twice as long each time.
+    fn delay(&self, leases: u32) -> TimeDelta {
+        let doublings = leases.saturating_sub(1).min(20);
+        let delay = self.options.retry_base.checked_mul(1 << doublings);
+        delay.map_or(self.options.retry_max, |delay| delay.min(self.options.retry_max))
+    }
+
+    /// For how long the job was waited for since it was taken first, at least.
+    fn waited(&self, leased: &LeasedJob) -> TimeDelta {
+        (1..leased.lease).map(|leases| self.delay(leases)).sum()
+    }
+
+    /// To be tried again later.
     fn again(&self, leased: &LeasedJob, because: String) -> JobResult {
-        let doublings = leased.lease.saturating_sub(1).min(20);
-        let delay = self
-            .options
-            .retry_base
-            .checked_mul(1 << doublings)
-            .map_or(self.options.retry_max, |delay| delay.min(self.options.retry_max));
         let now = self.billing.now();
         JobResult::Again {
-            at: now.checked_add_signed(delay).unwrap_or(now),
+            at: now.checked_add_signed(self.delay(leased.lease)).unwrap_or(now),
             because,
         }
     }
 
-    /// What is not known is looked up again, until it has been so for too long.
+    /// What is not known is looked up again, until it has been so for too long. That counts from the first try, and not from when
+    /// the job was made: a worker may not have run for days.
     fn unknown(&self, leased: &LeasedJob, because: String) -> JobResult {
-        let age = self.billing.now().signed_duration_since(leased.job.created_at);
-        if age >= self.options.unknown_max {
+        let waited = self.waited(leased);
+        if waited >= self.options.unknown_max {
             JobResult::Parked {
-                because: format!("not known for {} days: {because}", age.num_days()),
+                because: format!("not known for {} hours: {because}", waited.num_hours()),
             }
         } else {
             self.again(leased, because)

@@ -2,7 +2,7 @@
 
 use billing_core::gateway::{ChargeOutcome, Verification, charge_reference};
 use billing_core::id::{InvoiceId, PaymentReference};
-use billing_core::outbox::JobResult;
+use billing_core::invoice::InvoiceStatus;
 use uuid::Uuid;
 
 use super::Worker;
@@ -16,9 +16,9 @@ use crate::Error;
     reason = "a caller must fail to compile when one is added"
 )]
 pub enum Told {
-    /// What became of it is recorded, now or before.
+    /// What became of it is recorded, now or before. Money for an invoice that is not to be paid any more goes back.
     Recorded,
-    /// It is not news: the invoice is not to be paid any more, or that attempt is over.
+    /// It is not news: the invoice was paid by it, or that attempt has failed before or was never made.
     Old,
     /// Nothing is known yet, for this reason. The job of the attempt goes on looking.
     NotKnown {
@@ -40,34 +40,43 @@ impl Worker {
     ///
     /// [`Error::Store`], [`Error::Contended`].
     pub async fn told_of(&self, reference: &PaymentReference) -> Result<Told, Error> {
-        let Some((invoice_id, attempt)) = attempt_of(reference) else {
+        let Some((invoice_id, number)) = attempt_of(reference) else {
             return Ok(Told::NotOurs);
         };
-        let Some(invoice) = self.billing.store.invoice(invoice_id).await? else {
+        let Some(attempt) = self.attempt(invoice_id, number).await? else {
             return Ok(Told::NotOurs);
         };
-        let Ok(attempt) = self.awaited(invoice.subscription_id, invoice_id, attempt).await? else {
+        if let InvoiceStatus::Paid {
+            reference: Some(by), ..
+        } = &attempt.invoice.state
+            && by == reference.as_str()
+        {
             return Ok(Told::Old);
-        };
+        }
         let not_known = |because: String| Ok(Told::NotKnown { because });
-        let outcome = match self.gateway.verify(&attempt.query()).await {
-            Ok(Verification::Found(outcome)) => outcome,
-            Ok(Verification::NotFound) => return not_known("not found".into()),
+        let verification = match self.gateway.verify(&attempt.query()).await {
+            Ok(verification) => verification,
             Err(error) => return not_known(error.to_string()),
         };
-        match outcome {
-            ChargeOutcome::Pending { code, .. } => not_known(format!("pending: {code}")),
-            ChargeOutcome::Unknown(reason) => not_known(reason.code().into()),
-            outcome @ (ChargeOutcome::Settled(_) | ChargeOutcome::Declined { .. }) => {
-                let payment = outcome
-                    .into_payment()
-                    .ok_or_else(|| internal("an outcome without a payment"))?;
-                match self.record(&attempt, payment, String::new()).await? {
-                    JobResult::Done { .. } => Ok(Told::Recorded),
-                    JobResult::Again { because, .. } | JobResult::Parked { because } => not_known(because),
-                }
+        let is_awaited = self.awaiting(invoice_id, number).await?.is_ok();
+        let outcome = match verification {
+            Verification::NotFound | Verification::Found(ChargeOutcome::Declined { .. }) if !is_awaited => {
+                return Ok(Told::Old);
             }
-        }
+            Verification::NotFound => return not_known("not found".into()),
+            Verification::Found(ChargeOutcome::Pending { code, .. }) => {
+                return not_known(format!("pending: {code}"));
+            }
+            Verification::Found(ChargeOutcome::Unknown(reason)) => return not_known(reason.code().into()),
+            Verification::Found(outcome @ (ChargeOutcome::Settled(_) | ChargeOutcome::Declined { .. })) => {
+                outcome
+            }
+        };
+        let payment = outcome
+            .into_payment()
+            .ok_or_else(|| internal("an outcome without a payment"))?;
+        self.record(&attempt, payment, String::new()).await?;
+        Ok(Told::Recorded)
     }
 }
 
